@@ -1,0 +1,1 @@
+"""robomem: a control stack for robot arms that remember."""
