@@ -1,0 +1,118 @@
+"""The action expert: a diffusion transformer over the tokens of an action chunk (Peebles and Xie 2023, adaLN-zero).
+
+The noisy chunk attends to itself and to the constant tokens: the memory-fused cognitive token and the memory-fused
+perceptual tokens. What does not change while a chunk is denoised (keys, values, modulation of every step) is computed
+once, by `prepare`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """Sizes; `horizon` actions of `action_dim` numbers."""
+
+    horizon: int = 8
+    action_dim: int = 7
+    dim: int = 192
+    heads: int = 4
+    layers: int = 3
+    cognitive_dim: int = 128
+    perceptual_dim: int = 64
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """All that stays the same while a chunk is denoised, by layer: keys and values (B, heads, 1 + N, D / heads), and the
+    modulation (B, S, 6, D) of S denoising steps; `final` (B, S, 2, D) is the last layer's."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    modulation: tuple[Tensor, ...]
+    final: Tensor
+
+
+def embed_time(t: Tensor, dim: int) -> Tensor:
+    """Sinusoidal embedding (..., dim) of diffusion times (...), Ho et al. 2020 / Vaswani et al. 2017 sec. 3.5."""
+    rate = torch.exp(-math.log(10_000) * torch.arange(dim // 2, device=t.device) / (dim // 2))
+    angle = t.unsqueeze(-1).float() * rate
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+class Block(nn.Module):
+    """Self-attention over the chunk, cross-attention to the constant tokens, feed-forward."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.norm_cross = nn.LayerNorm(dim)
+        self.qkv, self.out_self = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.query, self.key_value, self.out_cross = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(approximate="tanh"), nn.Linear(4 * dim, dim))
+        self.modulate = nn.Linear(dim, 6 * dim)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def constant(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the constant tokens (B, S, D)."""
+        keys, values = self._split(self.key_value(tokens), 2)
+        return keys, values
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, modulation: Tensor) -> Tensor:
+        """`x` (B, h, D); `modulation` (B, 6, D)."""
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation.unsqueeze(2).unbind(1)
+        q, k, v = self._split(self.qkv(self.norm(x) * (1 + scale_a) + shift_a), 3)
+        x = x + gate_a * self.out_self(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        (q,) = self._split(self.query(self.norm_cross(x)), 1)
+        x = x + self.out_cross(functional.scaled_dot_product_attention(q, keys, values).transpose(1, 2).flatten(2))
+        return x + gate_f * self.feed(self.norm(x) * (1 + scale_f) + shift_f)
+
+    def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in x.chunk(parts, dim=-1))
+
+
+class DiT(nn.Module):
+    """Predicts the clean chunk (or the noise, as the sampler is configured) from a noisy one."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.embed = nn.Linear(config.action_dim, dim)
+        self.place = nn.Parameter(torch.randn(config.horizon, dim) * 0.02)
+        self.from_cognitive = nn.Linear(config.cognitive_dim, dim)
+        self.from_perceptual = nn.Linear(config.perceptual_dim, dim)
+        self.nothing = nn.Parameter(torch.randn(config.cognitive_dim) * 0.02)  # the unguided branch's cognitive token
+        self.time = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.final = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, config.action_dim)
+        for layer in (self.final, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def prepare(self, cognitive: Tensor, perceptual: Tensor, times: Tensor) -> Conditioning:
+        """What the denoising of `times` (B, S) needs of cognitive (B, 1, Dc) and perceptual (B, N, Dp) tokens."""
+        known = self.from_cognitive(cognitive)
+        constant = torch.cat([known, self.from_perceptual(perceptual)], dim=1)
+        keys, values = zip(*(block.constant(constant) for block in self.blocks), strict=True)
+        signal = functional.silu(self.time(embed_time(times, self.config.dim)) + known)  # (B, S, D)
+        modulation = tuple(block.modulate(signal).unflatten(-1, (6, -1)) for block in self.blocks)
+        return Conditioning(keys, values, modulation, self.final(signal).unflatten(-1, (2, -1)))
+
+    def forward(self, noisy: Tensor, given: Conditioning, step: int = 0) -> Tensor:
+        """Prediction (B, h, d) for `noisy` (B, h, d) at the `step`-th of the prepared times."""
+        x = self.embed(noisy) + self.place
+        for block, keys, values, modulation in zip(
+            self.blocks, given.keys, given.values, given.modulation, strict=True
+        ):
+            x = block(x, keys, values, modulation[:, step])
+        shift, scale = given.final[:, step].unsqueeze(2).unbind(1)
+        return self.out(self.norm(x) * (1 + scale) + shift)

@@ -1,0 +1,126 @@
+"""A vision-language encoder small enough to train on a laptop: a convolution sees, a few queries ask.
+
+Pictures become a grid of tokens (convolution, 8 x 8 a view); words, proprioception and the query tokens attend to one
+another and to the grid (a Q-Former, Li et al. 2023, BLIP-2, figure 2). Out come N perceptual tokens and one cognitive
+token.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PAD, UNKNOWN = 0, 1
+WORDS = (
+    "a after again and at away back before bin block blue box button buttons by clear colour count counter cover cube "
+    "cubes cup each every find finally first for from green hidden hides in into is it its last lift light next now "
+    "object objects of off on once one order pick place press purple push put raise red second show tap table that the "
+    "them then thing things third to touch turns uncover under until up wait when where which with yellow orange white"
+).split()
+
+
+@dataclass(frozen=True)
+class NanoConfig:
+    """Sizes. `proprio` is the width of the proprioception vector."""
+
+    cameras: tuple[str, ...] = ("front", "wrist")
+    image_size: int = 64
+    proprio: int = 11
+    dim: int = 128
+    heads: int = 4
+    layers: int = 3
+    channels: tuple[int, ...] = (32, 64, 128)
+    tokens: int = 8
+    perceptual_dim: int = 64
+    words: int = 28  # longest instruction
+
+
+def tokenize(instruction: str, length: int) -> list[int]:
+    """Word numbers, padded or cut to `length`; a word outside the vocabulary is UNKNOWN."""
+    known = {word: number for number, word in enumerate(WORDS, start=2)}
+    words = re.findall(r"[a-z]+", instruction.lower())[:length]
+    return [known.get(word, UNKNOWN) for word in words] + [PAD] * (length - len(words))
+
+
+class Stem(nn.Module):
+    """Pictures to a grid of features, stride 8."""
+
+    def __init__(self, channels: Sequence[int], dim: int) -> None:
+        super().__init__()
+        sizes = [3, *channels]
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 5 if a == 3 else 3, stride=2, padding=2 if a == 3 else 1)
+            for a, b in zip(sizes, sizes[1:], strict=False)
+        )
+        self.mix = nn.Conv2d(sizes[-1], dim, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in -1..1 to (B, S / 8 * S / 8, dim)."""
+        x = images.contiguous(memory_format=torch.channels_last)
+        for conv in self.down:
+            x = functional.gelu(conv(x), approximate="tanh")
+        return self.mix(x).flatten(2).transpose(1, 2)
+
+
+class QueryLayer(nn.Module):
+    """The asking tokens attend to one another, then to the grid, then think."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_self, self.norm_grid, self.norm_feed = (nn.LayerNorm(dim) for _ in range(3))
+        self.qkv, self.out_self = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.query, self.key_value, self.out_grid = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 3 * dim), nn.GELU(approximate="tanh"), nn.Linear(3 * dim, dim))
+
+    def forward(self, x: Tensor, grid: Tensor, mask: Tensor) -> Tensor:
+        """`x` (B, Q, D) over `grid` (B, G, D); `mask` (B, 1, 1, Q) True where a token of `x` counts."""
+        q, k, v = self._split(self.qkv(self.norm_self(x)), 3)
+        x = x + self.out_self(functional.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
+        (q,) = self._split(self.query(self.norm_grid(x)), 1)
+        k, v = self._split(self.key_value(grid), 2)
+        x = x + self.out_grid(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.feed(self.norm_feed(x))
+
+    def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in x.chunk(parts, dim=-1))
+
+
+class NanoVLM(nn.Module):
+    """Images, words and proprioception to perceptual tokens and one cognitive token."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, views, cells = config.dim, len(config.cameras), (config.image_size // 8) ** 2
+        self.stem = Stem(config.channels, dim)
+        self.place = nn.Parameter(torch.randn(views, cells, dim) * 0.2)
+        self.norm_grid = nn.LayerNorm(dim)
+        self.word = nn.Embedding(len(WORDS) + 2, dim)
+        self.word_place = nn.Parameter(torch.randn(config.words, dim) * 0.2)
+        self.body = nn.Linear(config.proprio, dim)
+        self.asking = nn.Parameter(torch.randn(1 + config.tokens, dim) * 0.5)
+        self.layers = nn.ModuleList(QueryLayer(dim, config.heads) for _ in range(config.layers))
+        self.to_cognitive = nn.LayerNorm(dim)
+        self.to_perceptual = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, config.perceptual_dim), nn.LayerNorm(config.perceptual_dim)
+        )
+
+    def forward(self, images: Tensor, words: Tensor, proprio: Tensor) -> tuple[Tensor, Tensor]:
+        """Cognitive (B, 1, D) and perceptual (B, N, Dp) tokens.
+
+        `images` (B, V, H, W, 3) uint8 in the order of `config.cameras`, `words` (B, S) numbers, `proprio` (B, P).
+        """
+        batch, views = images.shape[:2]
+        pixels = images.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
+        grid = self.stem(pixels).unflatten(0, (batch, views)) + self.place
+        grid = self.norm_grid(grid.flatten(1, 2))  # (B, V * cells, D)
+        asking = self.asking.expand(batch, -1, -1)
+        x = torch.cat([asking, self.body(proprio).unsqueeze(1), self.word(words) + self.word_place], dim=1)
+        counts = torch.cat([words.new_ones(batch, x.shape[1] - words.shape[1]), words], dim=1) != PAD
+        for layer in self.layers:
+            x = layer(x, grid, counts[:, None, None, :])
+        return self.to_cognitive(x[:, :1]), self.to_perceptual(x[:, 1 : 1 + self.config.tokens])

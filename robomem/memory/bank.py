@@ -1,0 +1,78 @@
+"""The perceptual-cognitive memory bank: read, then write."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from robomem.memory.consolidation import write
+from robomem.memory.gate import Gate
+from robomem.memory.retrieval import Retrieval
+from robomem.memory.state import MemoryState
+
+
+@dataclass(frozen=True)
+class BankConfig:
+    """Sizes of the bank. `written`: "fused" stores what the policy made of a moment, "raw" what it saw."""
+
+    slots: int = 16
+    tokens: int = 8
+    perceptual_dim: int = 64
+    cognitive_dim: int = 128
+    heads: int = 4
+    layers: int = 2
+    written: Literal["fused", "raw"] = "fused"
+    enabled: bool = True  # False: nothing is ever held, the twin without memory
+
+
+class MemoryBank(nn.Module):
+    """Weights of the memory; what is remembered is in the MemoryState."""
+
+    def __init__(self, config: BankConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.read_cognitive = Retrieval(config.cognitive_dim, config.heads, config.layers)
+        self.read_perceptual = Retrieval(config.perceptual_dim, config.heads, config.layers)
+        self.gate_cognitive, self.gate_perceptual = Gate(config.cognitive_dim), Gate(config.perceptual_dim)
+
+    def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
+        """A state of this bank's shape that holds nothing."""
+        c = self.config
+        return MemoryState.empty(sessions, c.slots, c.tokens, c.perceptual_dim, c.cognitive_dim, seed)
+
+    def forward(
+        self, state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor, MemoryState]:
+        """One step at `t` (B,) [s]: fused cognitive (B, 1, Dc) and perceptual (B, N, Dp) tokens, and the state after.
+
+        Reads before it writes: the present never retrieves itself.
+        """
+        filled = state.count > 0
+        held_t = (state.start + state.end) / 2
+        from_cognitive, looked_c = self.read_cognitive(cognitive, state.cognitive, t, held_t, filled)
+        from_perceptual, looked_p = self.read_perceptual(perceptual, state.perceptual, t, held_t, filled)
+        fused_c = self.gate_cognitive(cognitive, from_cognitive)
+        fused_p = self.gate_perceptual(perceptual, from_perceptual)
+        state = replace(state, attention=((looked_c + looked_p) / 2).detach())
+        if not self.config.enabled:
+            return fused_c, fused_p, replace(state, step=state.step + 1, thumbnails=())
+        kept = (fused_c, fused_p) if self.config.written == "fused" else (cognitive, perceptual)
+        return fused_c, fused_p, write(state, *kept, t)
+
+    def roll(
+        self, cognitive: Tensor, perceptual: Tensor, t: Tensor, grad_window: int
+    ) -> tuple[Tensor, Tensor]:
+        """Fused tokens of whole episodes in time order, from an empty memory: (B, T, 1, Dc), (B, T, N, Dp), (B, T) [s].
+
+        Gradients reach `grad_window` writes back: every so many steps what is held is cut from the graph.
+        """
+        state = self.empty(len(t))
+        steps = []
+        for k in range(t.shape[1]):
+            if k % grad_window == 0:
+                state = state.detach()
+            fused_c, fused_p, state = self(state, cognitive[:, k], perceptual[:, k], t[:, k])
+            steps.append((fused_c, fused_p))
+        fused_cognitive, fused_perceptual = zip(*steps, strict=True)
+        return torch.stack(fused_cognitive, dim=1), torch.stack(fused_perceptual, dim=1)

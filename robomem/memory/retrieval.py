@@ -1,0 +1,77 @@
+"""Reading: the present asks, the held entries answer (MemoryVLA eq. 5 and 6)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SHORTEST_PERIOD = 0.8  # s, two policy steps at 2.5 Hz
+LONGEST_PERIOD = 240.0  # s, longer than the longest episode
+
+
+def rotate_by_time(tokens: Tensor, t: Tensor) -> Tensor:
+    """Tokens (B, heads, S, D) turned by their times `t` (B, S) [s], so that a dot product sees the age between them.
+
+    Rotary position encoding (Su et al. 2021, eq. 34) on physical seconds, periods from 0.8 s to 240 s.
+    """
+    half = tokens.shape[-1] // 2
+    ratio = torch.arange(half, device=t.device, dtype=torch.float32) / max(half - 1, 1)
+    rate = 2 * math.pi / (SHORTEST_PERIOD * (LONGEST_PERIOD / SHORTEST_PERIOD) ** ratio)
+    angle = t[:, None, :, None].float() * rate
+    cos, sin = angle.cos(), angle.sin()
+    even, odd = tokens[..., :half], tokens[..., half:]
+    return torch.cat([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
+
+
+class RetrievalLayer(nn.Module):
+    """One cross-attention block of the present tokens over the held entries, pre-normed, several heads."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_query, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Updated `x` (B, Q, D) and the attention (B, Q, S) over `held` (B, S, D); `mask` (B, S) True where filled."""
+        keys, values = map(self._split, self.key_value(held).chunk(2, dim=-1))
+        query = rotate_by_time(self._split(self.query(self.norm_query(x))), t)
+        keys = rotate_by_time(keys, held_t)
+        scores = query @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
+        attention = functional.softmax(scores.masked_fill(~mask[:, None, None, :], -1e4), dim=-1)
+        read = (attention @ values).transpose(1, 2).flatten(2)
+        x = x + self.out(read)
+        return x + self.feed(self.norm_feed(x)), attention.mean(dim=1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, S, D / heads)
+
+
+class Retrieval(nn.Module):
+    """What the held entries of one stream say to the present tokens."""
+
+    def __init__(self, dim: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(RetrievalLayer(dim, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, filled: Tensor) -> tuple[Tensor, Tensor]:
+        """Retrieved (B, N, D) and attention over entries (B, L).
+
+        `x` (B, N, D) at `t` (B,) [s]; `held` (B, L, N, D) at `held_t` (B, L) [s]; `filled` (B, L). A session that holds
+        nothing retrieves the present itself.
+        """
+        tokens = held.shape[2]
+        flat, flat_t = held.flatten(1, 2), held_t.repeat_interleave(tokens, dim=1)
+        mask = filled.repeat_interleave(tokens, dim=1)
+        now = t[:, None].expand(-1, x.shape[1])
+        read, attention = x, flat.new_zeros(())
+        for layer in self.layers:
+            read, share = layer(read, flat, now, flat_t, mask)
+            attention = attention + share.mean(dim=1).unflatten(1, (-1, tokens)).sum(dim=-1)
+        any_held = filled.any(dim=1)
+        retrieved = torch.where(any_held[:, None, None], self.norm(read), x)
+        return retrieved, attention / len(self.layers) * filled
