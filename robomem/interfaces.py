@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from robomem.types import ActionChunk, Context, Event, Frame, JointCommand, Observation
+from robomem.types import ActionChunk, Context, Correction, Event, Frame, JointCommand, Observation
 
 
 @runtime_checkable
@@ -65,6 +65,16 @@ class Operator(Protocol):
 
     def poll(self) -> Sequence[Event]:
         """Events since the last poll, oldest first; never blocks."""
+
+
+class Corrections(Protocol):
+    """What people have asked to change, and what of it applies."""
+
+    def recall(self, instruction: str, obs: Observation) -> Sequence[Correction]:
+        """Corrections learned before that apply to an episode which starts like this."""
+
+    def hear(self, text: str, context: Context, obs: Observation) -> Correction | str:
+        """The correction that `text` asks for, kept already; or why there is none, for the person to read."""
 
 
 class Sink(Protocol):
