@@ -28,8 +28,8 @@ class DiTConfig:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """All that stays the same while a chunk is denoised, by layer: keys and values (B, heads, 1 + N, D / heads), and the
-    modulation (B, S, 6, D) of S denoising steps; `final` (B, S, 2, D) is the last layer's."""
+    """All that stays the same while a chunk is denoised, by layer: keys and values (B, heads, 1 + N, D / heads), and
+    the modulation (B, S, 6, D) of S denoising steps; `final` (B, S, 2, D) is the last layer's."""
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]

@@ -8,18 +8,20 @@ token.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 PAD, UNKNOWN = 0, 1
-WORDS = (
-    "a after again and at away back before bin block blue box button buttons by clear colour count counter cover cube "
-    "cubes cup each every find finally first for from green hidden hides in into is it its last lift light next now "
-    "object objects of off on once one order pick place press purple push put raise red second show tap table that the "
-    "them then thing things third to touch turns uncover under until up wait when where which with yellow orange white"
-).split()
+VOCABULARY = """
+a after again and at away back before bin block blue box button buttons by clear color colour count counter cover cube
+cubes cup each every find finally first for from green hidden hides in into is it its last lamp lift light next now
+object objects of off on once one order pick place press purple push put raise red second show tap table that the
+them then thing things third to touch turns uncover under until up wait when where which with yellow orange white
+"""
+WORDS = tuple(VOCABULARY.split())
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ class Stem(nn.Module):
         super().__init__()
         sizes = [3, *channels]
         self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 5 if a == 3 else 3, stride=2, padding=2 if a == 3 else 1)
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            nn.Conv2d(a, b, 5 if a == 3 else 3, stride=2, padding=2 if a == 3 else 1) for a, b in pairwise(sizes)
         )
         self.mix = nn.Conv2d(sizes[-1], dim, 3, padding=1)
 

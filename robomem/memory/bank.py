@@ -57,22 +57,29 @@ class MemoryBank(nn.Module):
         state = replace(state, attention=((looked_c + looked_p) / 2).detach())
         if not self.config.enabled:
             return fused_c, fused_p, replace(state, step=state.step + 1, thumbnails=())
-        kept = (fused_c, fused_p) if self.config.written == "fused" else (cognitive, perceptual)
-        return fused_c, fused_p, write(state, *kept, t)
+        fused = self.config.written == "fused"
+        state = write(state, fused_c if fused else cognitive, fused_p if fused else perceptual, t)
+        return fused_c, fused_p, state
 
     def roll(
-        self, cognitive: Tensor, perceptual: Tensor, t: Tensor, grad_window: int
+        self, cognitive: Tensor, perceptual: Tensor, t: Tensor, lengths: list[int], grad_window: int
     ) -> tuple[Tensor, Tensor]:
-        """Fused tokens of whole episodes in time order, from an empty memory: (B, T, 1, Dc), (B, T, N, Dp), (B, T) [s].
+        """Fused tokens of every step of whole episodes in time order, each from an empty memory.
 
-        Gradients reach `grad_window` writes back: every so many steps what is held is cut from the graph.
+        `cognitive` (B, T, 1, Dc), `perceptual` (B, T, N, Dp) and `t` (B, T) [s] hold episodes of `lengths` steps,
+        longest first. Returns the steps that exist, (sum of lengths, ...), step by step: all first steps, all second
+        steps of episodes that have one, and so on. Gradients reach `grad_window` writes back.
         """
-        state = self.empty(len(t))
+        if lengths != sorted(lengths, reverse=True):
+            raise ValueError(f"episodes must come longest first, got lengths {lengths}")
+        state = self.empty(len(lengths))
         steps = []
-        for k in range(t.shape[1]):
+        for k in range(lengths[0]):
+            live = sum(length > k for length in lengths)
+            state = state.first(live)
             if k % grad_window == 0:
                 state = state.detach()
-            fused_c, fused_p, state = self(state, cognitive[:, k], perceptual[:, k], t[:, k])
+            fused_c, fused_p, state = self(state, cognitive[:live, k], perceptual[:live, k], t[:live, k])
             steps.append((fused_c, fused_p))
         fused_cognitive, fused_perceptual = zip(*steps, strict=True)
-        return torch.stack(fused_cognitive, dim=1), torch.stack(fused_perceptual, dim=1)
+        return torch.cat(fused_cognitive), torch.cat(fused_perceptual)

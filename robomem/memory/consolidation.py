@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robomem.memory.state import MemoryState
+from robomem.types import Image
 
 
 def likeness(cognitive: Tensor, perceptual: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ def write(state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor) 
     )
 
 
-def _kept_pictures(pictures: tuple, source: Tensor, slots: int) -> tuple:  # type: ignore[type-arg]
+def _kept_pictures(pictures: tuple[Image | None, ...], source: Tensor, slots: int) -> tuple[Image | None, ...]:
     """The pictures of session 0 after a write; `pictures` holds the new one last, or is empty."""
     if not pictures:
         return ()

@@ -1,7 +1,7 @@
 """How much of what was retrieved enters the present (MemoryVLA eq. 7 and 8)."""
 
-from torch import Tensor, nn
 import torch
+from torch import Tensor, nn
 
 
 class Gate(nn.Module):
@@ -15,5 +15,5 @@ class Gate(nn.Module):
 
     def forward(self, present: Tensor, retrieved: Tensor) -> Tensor:
         """Fused tokens, same shape as both: g * retrieved + (1 - g) * present."""
-        gate = self.weigh(torch.cat([present, retrieved], dim=-1)).sigmoid()
+        gate: Tensor = self.weigh(torch.cat([present, retrieved], dim=-1)).sigmoid()
         return gate * retrieved + (1 - gate) * present

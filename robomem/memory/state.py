@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -50,10 +50,10 @@ class MemoryState:
         cls, sessions: int, slots: int, tokens: int, perceptual_dim: int, cognitive_dim: int, seed: int = 0
     ) -> Self:
         """A memory that holds nothing yet."""
-        per_slot = [torch.zeros(sessions, slots) for _ in range(4)]
+        start, end, count, attention = torch.zeros(4, sessions, slots).unbind()
         cognitive = torch.zeros(sessions, slots, 1, cognitive_dim)
         perceptual = torch.zeros(sessions, slots, tokens, perceptual_dim)
-        return cls(cognitive, perceptual, *per_slot, seed=seed)
+        return cls(cognitive, perceptual, start, end, count, attention, seed=seed)
 
     @property
     def length(self) -> Tensor:
@@ -72,12 +72,24 @@ class MemoryState:
 
     def detach(self) -> Self:
         """A copy through which no gradient flows."""
-        return replace(self, **{name: tensor.detach() for name, tensor in self.tensors().items()})
+        return self._with({name: tensor.detach() for name, tensor in self.tensors().items()})
+
+    def first(self, sessions: int) -> Self:
+        """A copy of the first `sessions`."""
+        return self._with({name: tensor[:sessions] for name, tensor in self.tensors().items()})
+
+    def become(self, other: Self) -> None:
+        """Take over all that `other` holds."""
+        for f in fields(self):
+            setattr(self, f.name, getattr(other, f.name))
 
     def shifted(self, dt: float) -> Self:
         """A copy whose entries happened `dt` [s] later."""
         held = self.count > 0
         return replace(self, start=self.start + dt * held, end=self.end + dt * held)
+
+    def _with(self, changes: dict[str, Any]) -> Self:
+        return replace(self, **changes)
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensor fields by name."""

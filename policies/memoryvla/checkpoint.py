@@ -1,0 +1,67 @@
+"""One file that is a policy: weights, config, normalisation, and what made it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from policies.action.dit import DiTConfig
+from policies.action.sampler import SamplerConfig
+from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
+from policies.memoryvla.normalize import Normalizer
+from policies.memoryvla.policy import MemoryVLAPolicy
+from policies.vlm.nano import NanoConfig
+from robomem.errors import CheckpointError
+from robomem.interfaces import Kinematics
+from robomem.learn.checkpoints import read_safetensors, replace_file
+from robomem.memory.bank import BankConfig
+
+FORMAT = "robomem memoryvla 1"
+
+
+def save_checkpoint(path: Path, model: MemoryVLA, normalizer: Normalizer, made_by: Mapping[str, Any]) -> None:
+    """Write `model` with everything that running it needs; `made_by` says how it was trained."""
+    about = {
+        "format": FORMAT,
+        "config": asdict(model.config),
+        "normalizer": asdict(normalizer),
+        "made_by": dict(made_by),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda file: save_file(tensors, file, metadata={"robomem": json.dumps(about)}))
+
+
+def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
+    """Model, normalisation and the record of what made it. Raises CheckpointError."""
+    tensors, metadata = read_safetensors(path)
+    try:
+        about = json.loads(metadata["robomem"])
+        if about["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format '{about['format']}', expected '{FORMAT}'")
+        model = MemoryVLA(_config(about["config"]))
+        normalizer = Normalizer(**{name: tuple(numbers) for name, numbers in about["normalizer"].items()})
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is no robomem policy: {error}") from None
+    return model, normalizer, about["made_by"]
+
+
+def load_policy(path: str | Path, kinematics: Kinematics) -> MemoryVLAPolicy:
+    """The policy in a checkpoint file."""
+    model, normalizer, _ = load_checkpoint(Path(path))
+    return MemoryVLAPolicy(model, normalizer, kinematics)
+
+
+def _config(values: dict[str, Any]) -> MemoryVLAConfig:
+    encoder = values["encoder"] | {name: tuple(values["encoder"][name]) for name in ("cameras", "channels")}
+    parts = {
+        "encoder": NanoConfig(**encoder),
+        "bank": BankConfig(**values["bank"]),
+        "expert": DiTConfig(**values["expert"]),
+        "sampler": SamplerConfig(**values["sampler"]),
+    }
+    return MemoryVLAConfig(**(values | parts))

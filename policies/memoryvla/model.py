@@ -1,0 +1,65 @@
+"""MemoryVLA, small: encoder, memory bank, action expert, and the heads that supervise them from the simulator."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from policies.action.dit import DiT, DiTConfig
+from policies.action.sampler import Sampler, SamplerConfig
+from policies.vlm.nano import NanoConfig, NanoVLM
+from robomem.memory.bank import BankConfig, MemoryBank
+
+ENTITIES = 6  # things of a scene whose places supervise the encoder
+GOAL_KINDS = 9  # kinds of sub-goals of the demonstrators
+
+
+@dataclass(frozen=True)
+class MemoryVLAConfig:
+    """The whole network. Actions are due every `action_dt` [s]; the policy is asked again every `period` [s]."""
+
+    encoder: NanoConfig = field(default_factory=NanoConfig)
+    bank: BankConfig = field(default_factory=BankConfig)
+    expert: DiTConfig = field(default_factory=DiTConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    action_dt: float = 0.1
+    period: float = 0.4
+
+
+class MemoryVLA(nn.Module):
+    """Images, words and proprioception in; action chunks out; what was seen is in the MemoryState."""
+
+    def __init__(self, config: MemoryVLAConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, tokens = config.encoder.dim, config.encoder.tokens * config.encoder.perceptual_dim
+        self.encoder = NanoVLM(config.encoder)
+        self.bank = MemoryBank(config.bank)
+        self.expert = DiT(config.expert)
+        self.entities_of_cognitive = nn.Linear(dim, ENTITIES * 4)
+        self.entities_of_perceptual = nn.Linear(tokens, ENTITIES * 4)
+        self.goal = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, 3 + GOAL_KINDS))
+        self.sampler = Sampler(config.sampler)
+
+    def entity_loss(self, cognitive: Tensor, perceptual: Tensor, places: Tensor, visible: Tensor) -> Tensor:
+        """How badly each token stream alone tells what is visible, and where, `places` (B, E, 3) in units of 0.1 m."""
+        total = places.new_zeros(())
+        for head, tokens in ((self.entities_of_cognitive, cognitive), (self.entities_of_perceptual, perceptual)):
+            told = head(tokens.flatten(1)).float().unflatten(-1, (ENTITIES, 4))
+            off = functional.smooth_l1_loss(told[..., :3], places, reduction="none", beta=0.2).mean(dim=-1)
+            seen = functional.binary_cross_entropy_with_logits(told[..., 3], visible)
+            total = total + (off * visible).sum() / visible.sum().clamp(min=1) + 0.2 * seen
+        return total
+
+    def goal_loss(self, fused: Tensor, goal: Tensor, kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """How badly the fused cognitive token (B, 1, D) tells the demonstrator's sub-goal, `goal` (B, 3) [0.1 m]."""
+        told = self.goal(fused.flatten(1)).float()
+        place = functional.smooth_l1_loss(told[:, :3], goal, beta=0.2)
+        which = functional.cross_entropy(told[:, 3:], kind)
+        with torch.no_grad():
+            metrics = {
+                "goal_mm": (told[:, :3] - goal).norm(dim=-1).mean() * 100,
+                "goal_kind": (told[:, 3:].argmax(-1) == kind).float().mean(),
+            }
+        return place + 0.2 * which, metrics

@@ -1,0 +1,67 @@
+"""MemoryVLA behind the Policy interface: one observation to one chunk of tool poses."""
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from policies.memoryvla.model import MemoryVLA
+from policies.memoryvla.normalize import Normalizer, proprioception
+from policies.vlm.nano import tokenize
+from robomem.errors import SpecMismatch
+from robomem.interfaces import Kinematics
+from robomem.memory.state import MemoryState
+from robomem.types import ActionChunk, Context, FloatArray, Observation
+
+
+class MemoryVLAPolicy:
+    """Weights and geometry; every session's memory is its own value."""
+
+    def __init__(self, model: MemoryVLA, normalizer: Normalizer, kinematics: Kinematics) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.normalizer = normalizer
+        self.kinematics = kinematics
+        self.period = model.config.period
+
+    def new_memory(self, seed: int) -> MemoryState:
+        """An empty memory whose sampling noise is drawn from `seed`."""
+        return self.model.bank.empty(seed=seed)
+
+    @torch.no_grad()
+    def infer(self, obs: Observation, context: Context, memory: MemoryState) -> ActionChunk:
+        """The chunk for `obs`; `memory` is read, then advanced by this observation.
+
+        Raises SpecMismatch when cameras or joints are not those the policy was trained with.
+        """
+        tool_pose = self.kinematics.tool_pose(obs.joint_pos)
+        cognitive, perceptual = self.model.encoder(*self._inputs(obs, context, tool_pose))
+        noise = torch.Generator().manual_seed(memory.seed * 1_000_003 + memory.step)
+        first_camera = self.model.config.encoder.cameras[0]
+        memory.thumbnails = (*memory.thumbnails, obs.images[first_camera])
+        cognitive, perceptual, after = self.model.bank(memory, cognitive, perceptual, torch.tensor([obs.t]))
+        actions = self.model.sampler.sample(self.model.expert, cognitive, perceptual, noise)
+        memory.become(after)
+        return self._chunk(obs.t, tool_pose, actions[0].double().numpy(), context.version)
+
+    def _inputs(
+        self, obs: Observation, context: Context, tool_pose: FloatArray
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        config = self.model.config.encoder
+        size = (config.image_size, config.image_size, 3)
+        for camera in config.cameras:
+            if camera not in obs.images:
+                raise SpecMismatch(f"no camera '{camera}'; cameras: {', '.join(sorted(obs.images))}")
+            if obs.images[camera].shape != size:
+                raise SpecMismatch(f"camera '{camera}' gives {obs.images[camera].shape}, the policy expects {size}")
+        body = proprioception(tool_pose, obs.joint_pos, np.array(obs.gripper))
+        if len(body) != config.proprio:
+            raise SpecMismatch(f"{len(obs.joint_pos)} joints, the policy expects {config.proprio - 4}")
+        images = torch.from_numpy(np.stack([obs.images[camera] for camera in config.cameras])[None])
+        words = torch.tensor([tokenize(context.instruction, config.words)])
+        return images, words, torch.from_numpy(self.normalizer.proprio(body)).float()[None]
+
+    def _chunk(self, t: float, tool_pose: FloatArray, actions: FloatArray, version: int) -> ActionChunk:
+        actions = self.normalizer.actions_out(actions)
+        turned = Rotation.from_rotvec(actions[:, 3:6]) * Rotation.from_quat(tool_pose[3:], scalar_first=True)
+        poses = np.concatenate([tool_pose[:3] + actions[:, :3], turned.as_quat(scalar_first=True)], axis=1)
+        due = t + self.model.config.action_dt * np.arange(len(actions))
+        return ActionChunk(due, poses, "tool_pose", actions[:, 6], version)
