@@ -1,0 +1,77 @@
+"""The episode store: what goes in comes out, now and in any later process."""
+
+import numpy as np
+import pytest
+import zarr
+from zarr.storage import ZipStore
+
+from robomem.data.episode_file import Episode
+from robomem.data.store import EpisodeStore
+from robomem.errors import StoreError
+from tests.robomem.data.content import assert_same, make_episode
+
+
+def test_an_episode_comes_back_equal_from_another_store_object(tmp_path):
+    episodes = [make_episode(seed, length=30 + seed) for seed in range(3)]
+    with EpisodeStore.create(tmp_path / "store", {"robot": "panda"}) as store:
+        assert [store.append(episode) for episode in episodes] == [0, 1, 2]
+    store = EpisodeStore.open(tmp_path / "store")
+    assert len(store) == 3 and store.lengths.tolist() == [30, 31, 32] and store.meta == {"robot": "panda"}
+    for number, episode in enumerate(episodes):
+        assert_same(store.read(number), episode)
+        assert store.info(number) == episode.info
+    assert store.cut == ()
+
+
+def test_any_zarr_reader_reads_an_episode(tmp_path):
+    episode = make_episode(0, length=57)
+    with EpisodeStore.create(tmp_path / "store") as store:
+        store.append(episode)
+    assert zarr.open_group(tmp_path / "store", mode="r").attrs["format"] == "robomem-episodes"
+    with ZipStore(tmp_path / "store/episodes/000000.zip", mode="r") as files:
+        group = zarr.open_group(files, mode="r")
+        assert dict(group.attrs["info"]) == episode.info
+        arrays = {name: node for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)}
+        assert arrays.keys() == episode.arrays.keys()
+        for name, array in arrays.items():
+            values = np.array(array.attrs["texts"])[array[:]] if "texts" in array.attrs else array[:]
+            np.testing.assert_array_equal(values, episode.arrays[name])
+
+
+def test_a_second_writer_is_refused_and_readers_are_not(tmp_path):
+    with EpisodeStore.create(tmp_path / "store") as store:
+        with pytest.raises(StoreError, match=r"already being written by process \d+"):
+            EpisodeStore.open(tmp_path / "store", write=True)
+        reader = EpisodeStore.open(tmp_path / "store")
+        store.append(make_episode(0))
+        assert len(reader) == 0 and reader.refresh() == 1
+        assert_same(reader.read(0), make_episode(0))
+    EpisodeStore.open(tmp_path / "store", write=True).close()
+
+
+def test_an_episode_with_other_fields_is_refused_by_name(tmp_path):
+    with EpisodeStore.create(tmp_path / "store") as store:
+        store.append(make_episode(0))
+        other = make_episode(1)
+        without = {name: array for name, array in other.arrays.items() if name != "joint_pos"}
+        with pytest.raises(StoreError, match=r"'joint_pos' is missing, .* holds float64 \(7,\)"):
+            store.append(Episode(without, {}))
+        store.append(Episode({**other.arrays, "truth/extra": np.zeros((len(other), 2))}, {}))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "info", "message"),
+    [
+        ({}, {}, "common length"),
+        ({"a": np.zeros(3), "b": np.zeros(4)}, {}, "common length"),
+        ({"a": np.zeros(0)}, {}, "common length"),
+        ({"a": np.array([None, {}])}, {}, "object, expected text"),
+        ({"../a": np.zeros(3)}, {}, "letters, digits"),
+        ({"a": np.zeros(3), "a/b": np.zeros(3)}, {}, "folder of another"),
+        ({"a": np.zeros(3)}, {"x": float("nan")}, "plain JSON"),
+        ({"a": np.zeros(3)}, {"x": np.float32(1)}, "plain JSON"),
+    ],
+)
+def test_what_no_store_can_hold_is_not_an_episode(arrays, info, message):
+    with pytest.raises(ValueError, match=message):
+        Episode(arrays, info)
