@@ -1,0 +1,37 @@
+# Two commands from a bare clone: `make demo` and `make test`. Each sets up what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow lint lock clean
+
+READY := .venv/.ready
+PYTHON := .venv/bin/python
+JOBS ?= 2
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(READY) ## make .venv from requirements.lock and install the EGL library; quick when nothing changed
+	@scripts/setup egl
+
+$(READY): requirements.lock pyproject.toml .python-version scripts/setup
+	@scripts/setup venv
+	@touch $@
+
+demo: setup ## evaluate the shipped policy on three tasks and write a report
+	@.venv/bin/robomem demo
+
+test: setup ## run the tests, all but the slow proofs
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n $(JOBS) --dist worksteal
+
+slow: setup ## run the slow proofs
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow
+
+lint: setup ## ruff, and mypy --strict on robomem, sim and hardware
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+lock: setup ## pin anew what pyproject.toml asks for
+	@scripts/setup lock
+
+clean: ## delete .venv and caches; outputs/ and data/ stay
+	rm -rf .venv .tools build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

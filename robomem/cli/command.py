@@ -1,0 +1,31 @@
+"""One command from its words to its results: configuration, folder, run, summary."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from robomem.cli.configuration import Configuration, compose
+from robomem.cli.runfolder import RunFolder
+
+
+def execute(command: str, arguments: Sequence[str]) -> int:
+    """Run `command`; its exit status. `robomem.cli.<command>` has `Settings`, a dataclass, and `run`."""
+    module = importlib.import_module(f"robomem.cli.{command}")
+    if any(word in ("-h", "--help") for word in arguments):
+        print(help_text(command, module))
+        return 0
+    configuration = compose(command, arguments, module.Settings)
+    folder = RunFolder(command, configuration.out)
+    folder.write_config(configuration.yaml)
+    result: dict[str, Any] = module.run(configuration.settings, folder)
+    exit_code = int(result.pop("exit_code", 0))
+    folder.write_summary({"seed": configuration.seed, **result})
+    print(folder.path)
+    return exit_code
+
+
+def help_text(command: str, module: Any) -> str:
+    """The command's own words and its settings with their present values."""
+    configuration: Configuration = compose(command, (), module.Settings)
+    settings = "\n".join(f"  {line}" for line in configuration.yaml.splitlines())
+    return f"robomem {command} [setting=value ...]\n\n{module.__doc__}\n\nsettings:\n{settings}"

@@ -1,0 +1,85 @@
+"""conf/ and the words of the command line, composed by hydra and checked by the command's own dataclass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from robomem.errors import RobomemError, UnknownName
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+class BadSetting(RobomemError):
+    """A word of the command line, or a value in conf/, that the command does not take."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A command's settings as its own dataclass, and the same as YAML; `out` and `seed` belong to every command."""
+
+    settings: Any
+    yaml: str
+    out: str | None
+    seed: int | None
+
+
+def compose(command: str, overrides: Sequence[str], schema: type) -> Configuration:
+    """conf/<command>.yaml under `overrides`, as a `schema`. Raises BadSetting or UnknownName with the right choices."""
+    composed = compose_raw(command, overrides)
+    yaml = OmegaConf.to_yaml(composed, resolve=True)
+    out, seed = composed.get("out"), composed.get("seed")
+    del composed["out"]
+    try:
+        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), composed))
+    except (OmegaConfBaseException, ValueError) as error:
+        raise BadSetting(_one_line(error)) from None
+    return Configuration(settings, yaml, out, seed)
+
+
+def compose_raw(command: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """conf/<command>.yaml under `overrides`, unchecked."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            _check_words(command, overrides)
+            composed = hydra_compose(command, list(overrides))
+        except MissingConfigException as error:
+            group, _, name = str(error.missing_cfg_file).rpartition("/")
+            raise UnknownName(group, name, error.options or ()) from None
+        except (HydraException, OmegaConfBaseException) as error:
+            raise BadSetting(_one_line(error)) from None
+    OmegaConf.set_struct(composed, False)
+    return composed
+
+
+def _check_words(command: str, overrides: Sequence[str]) -> None:
+    """Every word is setting=value and the setting is known, by its first name."""
+    file: Any = OmegaConf.load(CONF / f"{command}.yaml")
+    groups = [group for entry in file.get("defaults", ()) if entry != "_self_" for group in entry]
+    known = sorted({*hydra_compose(command), *groups})
+    for word in overrides:
+        if "=" not in word and not word.startswith("~"):
+            raise BadSetting(f"'{word}' is not setting=value; settings: {', '.join(known)}")
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        name = str(override.key_or_group).split(".")[0]
+        if name not in known:
+            raise UnknownName("setting", name, known)
+
+
+def _one_line(error: Exception) -> str:
+    """hydra's and OmegaConf's messages are paragraphs; the setting and the first lines say it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = " ".join(line for line in lines if line and not line.startswith(("object_type", "full_key", "See http")))
+    setting = getattr(error, "full_key", None) or getattr(error, "override", None)
+    return f"{setting}: {said}" if setting else said

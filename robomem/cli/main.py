@@ -1,0 +1,51 @@
+"""`robomem <command> [setting=value ...]`: finds the command, runs it, and says in one line what failed."""
+
+import sys
+from collections.abc import Sequence
+
+from robomem.errors import RobomemError, UnknownName
+
+COMMANDS = {
+    "doctor": "what this machine can do, and what to install for the rest",
+}
+
+USAGE = """usage: robomem <command> [setting=value ...]
+
+A control stack for robot arms that remember and can be corrected.
+
+commands:
+{commands}
+
+Every command takes out=DIR, the folder for its results; without it, outputs/<command>/<stamp>/.
+`robomem <command> --help` lists the settings of a command."""
+
+
+def usage() -> str:
+    """What `robomem --help` prints."""
+    width = max(map(len, COMMANDS))
+    return USAGE.format(commands="\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done, 1 a failure it names, 2 bad input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    command = arguments.pop(0)
+    try:
+        if command not in COMMANDS:
+            raise UnknownName("command", command, COMMANDS)
+        from robomem.cli.command import execute  # late: --help stays quick
+
+        return execute(command, arguments)
+    except RobomemError as error:
+        print(f"robomem {command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UnknownName) else error.exit_code
+    except KeyboardInterrupt:
+        print(f"robomem {command}: interrupted; what was done is kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

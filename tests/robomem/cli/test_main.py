@@ -1,0 +1,94 @@
+"""The command line, called as a person calls it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def robomem(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    called = [sys.executable, "-m", "robomem.cli", *words]
+    return subprocess.run(called, cwd=cwd, env=environment, capture_output=True, text=True, timeout=250)
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def test_help_lists_every_command_in_half_a_second() -> None:
+    took = []
+    for _ in range(3):
+        start = time.monotonic()
+        answer = robomem("--help")
+        took.append(time.monotonic() - start)
+        assert answer.returncode == 0
+        assert "doctor" in answer.stdout
+    assert min(took) < 0.5
+
+
+def test_no_command_prints_the_usage_and_fails() -> None:
+    answer = robomem()
+    assert answer.returncode == 2
+    assert answer.stdout.startswith("usage: robomem <command>")
+
+
+def test_help_of_a_command_lists_its_settings() -> None:
+    answer = robomem("doctor", "--help")
+    assert answer.returncode == 0
+    assert "min_disk_gb: " in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["docter"], "no command 'docter'; known: "),
+        (["doctor", "now"], "'now' is not setting=value; settings: min_disk_gb, out"),
+        (["doctor", "disk=3"], "no setting 'disk'; known: min_disk_gb, out"),
+        (["doctor", "+disk=3"], "no setting 'disk'; known: min_disk_gb, out"),
+        (["doctor", "min_disk_gb=lots"], "min_disk_gb: Value 'lots'"),
+        (["doctor", "min_disk_gb=-1"], "min_disk_gb is -1.0, expected 0 or more"),
+        (["doctor", "min_disk_gb=[1"], "min_disk_gb=[1"),
+        (["doctor", "out=pyproject.toml/x"], "cannot make the folder 'pyproject.toml/x'"),
+    ],
+)
+def test_bad_input_gets_one_line_that_names_it(words: list[str], said: str) -> None:
+    answer = robomem(*words)
+    assert answer.returncode in (1, 2)
+    assert said in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stdout == ""
+
+
+def test_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    answer = robomem("doctor", "min_disk_gb=1e9", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "needed and missing: " in answer.stdout
+    folder = Path(answer.stdout.splitlines()[-1])
+    assert folder.parts[:2] == ("outputs", "doctor")
+    summary = summary_of(tmp_path / folder)
+    assert summary["command"] == "doctor"
+    assert summary["versions"]["mujoco"]
+    checks = {check["name"]: check for check in summary["checks"]}
+    assert {"python, packages", "rendering", "checkpoint", "gpu", "real-time", "serial ports"} <= set(checks)
+    assert "disk" in summary["missing"]
+    assert "free 1e+09 GB" in checks["disk"]["remedy"]
+    assert checks["rendering"]["ok"], checks["rendering"]["found"]
+    assert "min_disk_gb: 1000000000.0" in (tmp_path / folder / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_doctor_survives_a_missing_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", str(tmp_path / "none.json"))
+    answer = robomem("doctor", f"out={tmp_path}")
+    assert answer.returncode == 1
+    checks = {check["name"]: check for check in summary_of(tmp_path)["checks"]}
+    assert not checks["rendering"]["ok"]
+    assert "libegl1" in answer.stdout

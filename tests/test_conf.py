@@ -1,0 +1,60 @@
+"""conf/: every file composes, every `_target_` is there, and every name is one that its constructor takes."""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from robomem.cli.configuration import CONF, compose, compose_raw
+from robomem.cli.main import COMMANDS
+
+COMMAND_FILES = sorted(path.stem for path in CONF.glob("*.yaml"))
+GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
+HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+
+def targets(node: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping at or below `node` that names a class or function."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for value in node.values():
+            yield from targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from targets(value)
+
+
+def unknown_names(node: dict[str, Any]) -> set[str]:
+    """Names in `node` that what it names does not take."""
+    parameters = inspect.signature(get_object(node["_target_"])).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return set()
+    return set(node) - HYDRA_KEYS - {parameter.name for parameter in parameters}
+
+
+def test_every_command_has_a_file_and_every_file_a_command() -> None:
+    assert {name.split("_")[0] for name in COMMAND_FILES} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMAND_FILES)
+def test_a_command_file_holds_exactly_the_settings_of_its_command(name: str) -> None:
+    settings = importlib.import_module(f"robomem.cli.{name}").Settings
+    assert set(compose_raw(name)) - {"out"} == {field.name for field in fields(settings)}
+    assert isinstance(compose(name, (), settings).settings, settings)
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=str)
+def test_a_group_file_names_real_classes_and_their_arguments(path: Path) -> None:
+    for node in targets(OmegaConf.to_container(OmegaConf.load(CONF / path), resolve=False)):
+        assert unknown_names(node) == set()
+
+
+def test_an_unknown_argument_would_be_found() -> None:
+    assert unknown_names({"_target_": "fractions.Fraction", "numerator": 1, "numerater": 2}) == {"numerater"}
