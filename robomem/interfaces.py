@@ -90,5 +90,8 @@ class Kinematics(Protocol):
     def tool_pose(self, joint_pos: Any) -> Any:
         """Tool frame in base frame (7,): x y z [m], unit quaternion w x y z, for joint positions (n,) [rad]."""
 
+    def tool_poses(self, joint_pos: Any) -> Any:
+        """Tool frames (T, 7) for many joint positions (T, n)."""
+
     def joints_for(self, tool_pose: Any, joint_pos: Any) -> Any:
         """Joint positions (n,) [rad] near `joint_pos` whose tool frame is nearest to `tool_pose` (7,)."""

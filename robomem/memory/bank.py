@@ -21,7 +21,7 @@ class BankConfig:
     perceptual_dim: int = 64
     cognitive_dim: int = 128
     heads: int = 4
-    layers: int = 2
+    layers: int = 1
     written: Literal["fused", "raw"] = "fused"
     enabled: bool = True  # False: nothing is ever held, the twin without memory
 
@@ -38,8 +38,8 @@ class MemoryBank(nn.Module):
 
     def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
         """A state of this bank's shape that holds nothing."""
-        c = self.config
-        return MemoryState.empty(sessions, c.slots, c.tokens, c.perceptual_dim, c.cognitive_dim, seed)
+        c, device = self.config, self.gate_cognitive.weigh.weight.device
+        return MemoryState.empty(sessions, c.slots, c.tokens, c.perceptual_dim, c.cognitive_dim, seed, device)
 
     def forward(
         self, state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor

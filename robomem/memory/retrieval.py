@@ -47,7 +47,7 @@ class RetrievalLayer(nn.Module):
         return x + self.feed(self.norm_feed(x)), attention.mean(dim=1)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, S, D / heads)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, S, D / heads)
 
 
 class Retrieval(nn.Module):
@@ -71,7 +71,7 @@ class Retrieval(nn.Module):
         read, attention = x, flat.new_zeros(())
         for layer in self.layers:
             read, share = layer(read, flat, now, flat_t, mask)
-            attention = attention + share.mean(dim=1).unflatten(1, (-1, tokens)).sum(dim=-1)
+            attention = attention + share.mean(dim=1).view(len(x), -1, tokens).sum(dim=-1)
         any_held = filled.any(dim=1)
         retrieved = torch.where(any_held[:, None, None], self.norm(read), x)
         return retrieved, attention / len(self.layers) * filled

@@ -47,12 +47,19 @@ class MemoryState:
 
     @classmethod
     def empty(
-        cls, sessions: int, slots: int, tokens: int, perceptual_dim: int, cognitive_dim: int, seed: int = 0
+        cls,
+        sessions: int,
+        slots: int,
+        tokens: int,
+        perceptual_dim: int,
+        cognitive_dim: int,
+        seed: int = 0,
+        device: torch.device | None = None,
     ) -> Self:
         """A memory that holds nothing yet."""
-        start, end, count, attention = torch.zeros(4, sessions, slots).unbind()
-        cognitive = torch.zeros(sessions, slots, 1, cognitive_dim)
-        perceptual = torch.zeros(sessions, slots, tokens, perceptual_dim)
+        start, end, count, attention = torch.zeros(4, sessions, slots, device=device).unbind()
+        cognitive = torch.zeros(sessions, slots, 1, cognitive_dim, device=device)
+        perceptual = torch.zeros(sessions, slots, tokens, perceptual_dim, device=device)
         return cls(cognitive, perceptual, start, end, count, attention, seed=seed)
 
     @property

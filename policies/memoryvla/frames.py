@@ -1,0 +1,172 @@
+"""Demonstrations as one flat table of frames, on disk once and mapped into every training process."""
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from policies.memoryvla.model import ENTITIES, MemoryVLAConfig
+from policies.memoryvla.normalize import proprioception
+from policies.vlm.nano import tokenize
+from robomem.data.store import EpisodeStore
+from robomem.errors import SpecMismatch, StoreError
+from robomem.interfaces import Kinematics
+
+Array = NDArray[Any]
+PLACE_UNIT = 0.1  # m, unit of places given to the network
+PLACE_ORIGIN = np.array([0.45, 0.0, 0.0])  # m, middle of the table in the base frame
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """F frames, a control tick in every `stride_s` [s], of E episodes one after another.
+
+    images (F, V, S, S, 3) uint8, proprio (F, P) [m, rad], t (F,) [s], actions (F, h, 7) [m, rad, 0..1] from the tool
+    pose of the frame, valid (F, h) whether the episode still ran, places (F, 6, 3) and goal (F, 3) in units of 0.1 m
+    from the table's middle, visible (F, 6), kind (F,); words (E, W), task (E,), first (E + 1,) frame of each episode.
+    """
+
+    columns: dict[str, Array]
+    tasks: tuple[str, ...]
+    stride_s: float
+    seeds: dict[str, tuple[int, int]]  # task -> lowest and highest seed
+
+    def __getattr__(self, name: str) -> Array:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def episode_of(self) -> Array:
+        """The episode of every frame, (F,)."""
+        return np.repeat(np.arange(len(self.task)), np.diff(self.first))
+
+
+def prepare(
+    stores: Sequence[EpisodeStore],
+    kinematics: Kinematics,
+    config: MemoryVLAConfig,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> FrameTable:
+    """The table of all successful episodes, made in `folder` or, when it is there already, opened.
+
+    Raises StoreError when there is no successful episode, SpecMismatch when cameras or sizes are not the config's.
+    """
+    chosen = [(store, episode) for store in stores for episode in range(len(store)) if store.info(episode)["success"]]
+    if not chosen:
+        raise StoreError(f"no successful episode in {', '.join(str(store.path) for store in stores) or 'no store'}")
+    about = _identity(chosen, config)
+    if (folder / INDEX).exists():
+        index = json.loads((folder / INDEX).read_text())
+        if index["identity"] == about:
+            return _opened(folder, index)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX).unlink(missing_ok=True)
+    store, episode = chosen[0]
+    stride = round(config.action_dt * store.info(episode)["hz"])
+    frames = [-(-int(store.lengths[episode]) // stride) for store, episode in chosen]
+    columns = _allocate(folder, sum(frames), config)
+    first = np.concatenate([[0], np.cumsum(frames)])
+    tasks = sorted({store.info(episode)["task"] for store, episode in chosen})
+    for number, (store, episode) in enumerate(chosen):
+        rows = slice(first[number], first[number + 1])
+        for name, values in _rows(store.read(episode), kinematics, config, stride).items():
+            columns[name][rows] = values
+        progress(number + 1, len(chosen))
+    info = [store.info(episode) for store, episode in chosen]
+    np.save(folder / "first.npy", first)
+    np.save(folder / "task.npy", np.array([tasks.index(i["task"]) for i in info]))
+    np.save(folder / "words.npy", np.array([tokenize(i["instruction"], config.encoder.words) for i in info]))
+    for column in columns.values():
+        column.flush()
+    seeds = {task: [i["seed"] for i in info if i["task"] == task] for task in tasks}
+    index = {
+        "identity": about,
+        "columns": [*columns, "first", "task", "words"],
+        "tasks": tasks,
+        "stride_s": stride / info[0]["hz"],
+        "seeds": {task: (min(of), max(of)) for task, of in seeds.items()},
+    }
+    (folder / INDEX).write_text(json.dumps(index))
+    return _opened(folder, index)
+
+
+def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> str:
+    what = [(str(store.path.resolve()), episode, int(store.lengths[episode])) for store, episode in chosen]
+    encoder, expert = config.encoder, config.expert
+    shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt)
+    return f"{zlib.crc32(repr((what, shape)).encode()):08x}"
+
+
+def _opened(folder: Path, index: dict[str, Any]) -> FrameTable:
+    columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["columns"]}
+    seeds = {task: (low, high) for task, (low, high) in index["seeds"].items()}
+    return FrameTable(columns, tuple(index["tasks"]), index["stride_s"], seeds)
+
+
+def _allocate(folder: Path, frames: int, config: MemoryVLAConfig) -> dict[str, Any]:
+    encoder, horizon = config.encoder, config.expert.horizon
+    size = encoder.image_size
+    shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+        "images": (np.uint8, (len(encoder.cameras), size, size, 3)),
+        "proprio": (np.float32, (encoder.proprio,)),
+        "t": (np.float32, ()),
+        "actions": (np.float32, (horizon, 7)),
+        "valid": (np.float32, (horizon,)),
+        "places": (np.float32, (ENTITIES, 3)),
+        "visible": (np.float32, (ENTITIES,)),
+        "goal": (np.float32, (3,)),
+        "kind": (np.int64, ()),
+    }
+    return {
+        name: open_memmap(folder / f"{name}.npy", "w+", dtype, (frames, *shape))  # type: ignore[no-untyped-call]
+        for name, (dtype, shape) in shapes.items()
+    }
+
+
+def _rows(episode: dict[str, Array], kinematics: Kinematics, config: MemoryVLAConfig, stride: int) -> dict[str, Array]:
+    """The columns of one episode, every `stride`-th tick."""
+    ticks = np.arange(0, len(episode["t"]), stride)
+    ahead = ticks[:, None] + stride * np.arange(config.expert.horizon)
+    due = np.minimum(ahead, len(episode["t"]) - 1)
+    measured = kinematics.tool_poses(episode["joint_pos"])
+    wanted = kinematics.tool_poses(episode["wanted"][:, :-1])
+    return {
+        "images": np.stack([_pictures(episode, camera, config)[ticks] for camera in config.encoder.cameras], axis=1),
+        "proprio": proprioception(measured, episode["joint_pos"], episode["gripper"])[ticks],
+        "t": episode["t"][ticks],
+        "actions": _displacements(measured[ticks], wanted[due], episode["wanted"][due, -1]),
+        "valid": ahead == due,
+        "places": (episode["truth/entities"][ticks] - PLACE_ORIGIN) / PLACE_UNIT,
+        "visible": episode["truth/visible"][ticks],
+        "goal": (episode["truth/goal"][ticks] - PLACE_ORIGIN) / PLACE_UNIT,
+        "kind": episode["truth/goal_kind"][ticks],
+    }
+
+
+def _pictures(episode: dict[str, Array], camera: str, config: MemoryVLAConfig) -> Array:
+    name, size = f"images/{camera}", config.encoder.image_size
+    if name not in episode:
+        cameras = sorted(field.removeprefix("images/") for field in episode if field.startswith("images/"))
+        raise SpecMismatch(f"no camera '{camera}' in the episodes; cameras: {', '.join(cameras)}")
+    if episode[name].shape[1:] != (size, size, 3):
+        raise SpecMismatch(f"camera '{camera}' recorded {episode[name].shape[1:]}, the config expects {size} x {size}")
+    return episode[name]
+
+
+def _displacements(tool: Array, wanted: Array, gripper: Array) -> Array:
+    """Actions (F, h, 7) from tool poses (F, 7) to wanted poses (F, h, 7) and gripper (F, h)."""
+    horizon = wanted.shape[1]
+    now = Rotation.from_quat(np.repeat(tool[:, 3:], horizon, axis=0), scalar_first=True)
+    then = Rotation.from_quat(wanted[..., 3:].reshape(-1, 4), scalar_first=True)
+    turn = (then * now.inv()).as_rotvec().reshape(len(tool), horizon, 3)
+    return np.concatenate([wanted[..., :3] - tool[:, None, :3], turn, gripper[..., None]], axis=-1)
