@@ -65,6 +65,8 @@ class Trainer:
         self._state, self._losses = folder / "state.safetensors", folder / "losses.jsonl"
         if self._state.exists():
             self._resume()
+        lines = self._losses.read_text().splitlines(keepends=True) if self._losses.exists() else []
+        self._losses.write_text("".join(lines[: self.step]))  # steps after the last checkpoint are done again
 
     def run(self, on_step: Callable[[int, dict[str, float]], None] | None = None, until: int | None = None) -> None:
         """Train to the end, or to step `until`; `on_step(step, losses)` is called after each step."""
@@ -130,5 +132,3 @@ class Trainer:
                 if f"exp_avg.{name}" in tensors:
                     moments = {kind: tensors[f"{kind}.{name}"] for kind in PER_PARAMETER}
                     self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
-        lines = self._losses.read_text().splitlines(keepends=True)[: self.step] if self._losses.exists() else []
-        self._losses.write_text("".join(lines))
