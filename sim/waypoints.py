@@ -16,8 +16,10 @@ class Waypoint:
 
     `goal` (3,) [m] is the thing this step is after (a button, an object, the bin; default `pos`), recorded as
     supervision. `speed` [m/s] is the cruise speed. After arrival the tool stays for `dwell` [s], then until `until()`
-    is true, at most `patience` [s] more. A "rest" goes to the rest pose exactly, joint by joint; its `pos` is unused.
-    `yaw` [rad] turns the hand about the vertical; at 0 the fingers open along y.
+    is true, at most `patience` [s] more. `yaw` [rad] turns the hand about the vertical; at 0 the fingers open along y.
+
+    A "press" ends as soon as `until()` is true, so it may aim deep. The gripper of a "grasp" or "release" moves after
+    arrival. A "rest" goes to the rest pose exactly, joint by joint; its `pos` is unused.
     """
 
     kind: Kind

@@ -1,0 +1,143 @@
+"""The scripted demonstrator: walks a task's plan under the same loop as any policy."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from robomem.control.kinematics import ArmKinematics
+from robomem.types import ActionChunk, Context, FloatArray, Observation
+from sim.robot import SimRobot
+from sim.waypoints import KINDS, Waypoint
+
+SPEED_SPREAD = 0.15  # share of the cruise speed and dwell that varies from waypoint to waypoint
+MIN_MOVE_S = 0.12  # s
+TURN_SPEED = 1.5  # rad/s
+GRIPPER_S = 0.3  # s from open to closed
+CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
+
+
+@dataclass(frozen=True, eq=False)
+class _Move:
+    """One waypoint under way: from where, since when, for how long."""
+
+    waypoint: Waypoint
+    goal: FloatArray
+    start_t: float
+    move_s: float
+    dwell_s: float
+    start_pos: FloatArray
+    start_yaw: float
+    start_joint_pos: FloatArray
+    start_gripper: float
+
+    def share(self, t: float) -> float:
+        """How much of the way is done at `t`, 0 to 1, smooth at both ends."""
+        s = min(max((t - self.start_t) / self.move_s, 0.0), 1.0)
+        return s * s * (3 - 2 * s)
+
+    def gripper(self, t: float) -> float:
+        """Gripper 0 to 1 at `t`, at its own speed; to grasp or release it waits until the arm has arrived."""
+        since = t - self.start_t
+        if self.waypoint.kind in ("grasp", "release"):
+            since -= self.move_s
+        step = max(since, 0.0) / GRIPPER_S
+        return float(np.clip(self.waypoint.gripper, self.start_gripper - step, self.start_gripper + step))
+
+    def is_over(self, t: float) -> bool:
+        """True when the arm has arrived, dwelt, and what it waited for is so or its patience has ended."""
+        rest_s = t - self.start_t - self.move_s - self.dwell_s
+        until = self.waypoint.until
+        if self.waypoint.kind == "press" and until is not None and until():
+            return True
+        return rest_s >= 0 and (until is None or until() or rest_s >= self.waypoint.patience)
+
+
+class Demonstrator:
+    """An `Inference` that solves `robot.task` from its true state; its chunks are in joint space.
+
+    It wants a smooth path whatever the arm really does, so from beside the path what is wanted leads back. `goal` and
+    `goal_kind` say what the present step is after. Style (speeds, dwells) is drawn from the seed of `start`.
+    """
+
+    source = "oracle"
+
+    def __init__(self, robot: SimRobot, kinematics: ArmKinematics) -> None:
+        self._robot, self._kinematics = robot, kinematics
+        self._rest = robot.rest_joint_pos
+        self._rest_pos = kinematics.tool_pose(self._rest)[:3]
+        self._waypoints: Iterator[Waypoint] | None = None
+        self._move: _Move | None = None
+        self._chunk: ActionChunk | None = None
+
+    def start(self, seed: int) -> None:
+        """Begin a demonstration of the episode that the robot was reset to."""
+        self._rng = np.random.Generator(np.random.PCG64((seed, 2)))
+        self._waypoints = self._robot.task.plan(self._rng)
+        self._move, self._chunk = None, None
+
+    def submit(self, obs: Observation, context: Context) -> None:
+        """Go on along the plan to the time of `obs`."""
+        if self._waypoints is None:
+            raise RuntimeError("the demonstrator was not started: call start(seed) first")
+        if self._move is None:
+            self._joint_pos, self._gripper = obs.joint_pos, obs.gripper
+            self._pos, self._yaw = self._kinematics.tool_pose(obs.joint_pos)[:3], 0.0
+        if self._move is None or self._move.is_over(obs.t):
+            waypoint = next(self._waypoints, None) or Waypoint("rest", self._rest_pos, self._gripper, dwell=np.inf)
+            self._move = self._begin(waypoint, obs.t)
+        self._advance(self._move, obs.t)
+        t = obs.t + np.arange(CHUNK_TICKS) / self._robot.hz
+        values, gripper = np.tile(self._joint_pos, (CHUNK_TICKS, 1)), np.full(CHUNK_TICKS, self._gripper)
+        self._chunk = ActionChunk(t, values, "joint", gripper, context.version)
+
+    def take(self) -> ActionChunk | None:
+        """The chunk for the newest observation, once."""
+        chunk, self._chunk = self._chunk, None
+        return chunk
+
+    def stop(self) -> None:
+        """End the demonstration; allowed any number of times."""
+        self._waypoints, self._chunk = None, None
+
+    @property
+    def goal(self) -> FloatArray:
+        """What the present step is after (3,) [m]: a button, an object, a bin, the rest position."""
+        return self._rest_pos if self._move is None else self._move.goal
+
+    @property
+    def goal_kind(self) -> int:
+        """Index in `KINDS` of the present step."""
+        return KINDS.index("rest" if self._move is None else self._move.waypoint.kind)
+
+    def _begin(self, waypoint: Waypoint, t: float) -> _Move:
+        """Start towards `waypoint` from where the last one led."""
+        is_rest = waypoint.kind == "rest"
+        pos = self._rest_pos if is_rest else np.array(waypoint.pos, dtype=np.float64)
+        goal = pos if is_rest or waypoint.goal is None else np.array(waypoint.goal, dtype=np.float64)
+        vary = self._rng.uniform(1 - SPEED_SPREAD, 1 + SPEED_SPREAD, 2)
+        # smoothstep runs 1.5 times as fast in its middle as on average
+        way_s = 1.5 * float(np.linalg.norm(pos - self._pos)) / (waypoint.speed * vary[0])
+        turn_s = 1.5 * abs(waypoint.yaw - self._yaw) / TURN_SPEED
+        return _Move(
+            waypoint, goal, t, max(way_s, turn_s, MIN_MOVE_S), waypoint.dwell * vary[1],
+            self._pos, self._yaw, self._joint_pos, self._gripper,
+        )  # fmt: skip
+
+    def _advance(self, move: _Move, t: float) -> None:
+        """Set what is wanted at `t`."""
+        share = move.share(t)
+        self._gripper = move.gripper(t)
+        if move.waypoint.kind == "rest":
+            self._joint_pos = move.start_joint_pos + share * (self._rest - move.start_joint_pos)
+            self._pos, self._yaw = self._kinematics.tool_pose(self._joint_pos)[:3], 0.0
+            return
+        self._pos = move.start_pos + share * (np.asarray(move.waypoint.pos, dtype=np.float64) - move.start_pos)
+        self._yaw = move.start_yaw + share * (move.waypoint.yaw - move.start_yaw)
+        pose = np.concatenate([self._pos, hand_down(self._yaw)])
+        self._joint_pos = self._kinematics.joints_for(pose, self._joint_pos, posture=self._rest)
+
+
+def hand_down(yaw: float) -> FloatArray:
+    """Quaternion (4,), w x y z, of a hand that points down, turned by `yaw` [rad] about the vertical."""
+    return np.array([0.0, np.cos(yaw / 2), np.sin(yaw / 2), 0.0])

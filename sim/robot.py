@@ -1,0 +1,172 @@
+"""The simulated arm: a Robot and a Clock over one MuJoCo model."""
+
+import mujoco
+import numpy as np
+
+from robomem.control.limits import JointLimits, limit_command
+from robomem.errors import PhysicsError, UnknownName
+from robomem.types import FloatArray, Image, JointCommand, Observation
+from sim.render import Painter
+from sim.tasks.task import Task
+
+ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
+GRIPPER_OPENING = 0.08  # m, Franka Hand data sheet
+DISTURBANCE_S = 0.8  # s, how long a disturbance lasts
+WARNINGS = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+
+
+class SimRobot:
+    """A Panda at `task`: sleeping steps the physics, so time passes only in `sleep_until`.
+
+    Commands come at `hz`, pictures at `camera_hz` (between, the last ones are seen again), both whole numbers of what
+    is below them; pictures are `image_size` px square from `cameras`, none when that is empty. `disturbance` [m] pushes
+    the tool smoothly off what was commanded, one standard deviation per axis: what is returned as sent includes it, so
+    that demonstrations visit states beside their path while what they wanted leads back (DART, Laskey 2017). Belongs to
+    the thread that made it.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        hz: float = 20.0,
+        camera_hz: float = 10.0,
+        image_size: int = 64,
+        disturbance: float = 0.0,
+        cameras: tuple[str, ...] = ("front", "wrist"),
+    ) -> None:
+        self.task, self.hz, self.camera_hz = task, hz, camera_hz
+        self.image_size, self.disturbance, self.cameras = image_size, disturbance, cameras
+        self.model = task.build().compile()
+        self.data = mujoco.MjData(self.model)
+        self._check_cameras(cameras)
+        self._dt = self.model.opt.timestep
+        self._tick_steps = _whole(1 / (hz * self._dt), f"a tick of 1/{hz:g} s", f"steps of {self._dt:g} s")
+        self._picture_ticks = _whole(hz / camera_hz, f"a picture of 1/{camera_hz:g} s", f"ticks of 1/{hz:g} s")
+        arm = [self.model.joint(name) for name in ARM_JOINTS]
+        self._qpos = np.array([joint.qposadr[0] for joint in arm])
+        self._dofs = np.array([joint.dofadr[0] for joint in arm])
+        self._ctrl = np.array([self.model.actuator(name).id for name in ARM_JOINTS])
+        self._grip_ctrl = self.model.actuator("gripper").id
+        self._grip_tendon = self.model.tendon("opening").id
+        self._tool = self.model.site("tool").id
+        lower, upper = np.array([joint.range for joint in arm]).T
+        self.limits = JointLimits(lower, upper, self.model.numeric("max_joint_vel").data)
+        task.bind(self.model, self.data)
+        self._painters: dict[tuple[int, int], Painter] = {}
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Begin an episode; its time starts at 0. Equal seeds give equal episodes, to the byte."""
+        mujoco.mj_resetData(self.model, self.data)
+        rest = self.model.key("rest")
+        n = len(ARM_JOINTS) + 2  # the arm was attached first: its joints lead
+        self.data.qpos[:n], self.data.ctrl[:] = rest.qpos[:n], rest.ctrl
+        self._steps = 0
+        self._pictures: dict[str, Image] = {}
+        self._pictures_due = 0
+        self._drift = np.zeros(3)
+        self._chance = np.random.Generator(np.random.PCG64((seed, 1)))
+        self.task.reset(np.random.Generator(np.random.PCG64(seed)))
+        mujoco.mj_forward(self.model, self.data)
+        self._last = self._measured()
+        self._ramp_from = self._ramp_to = self.data.ctrl.copy()
+        self._ramp_start = 0
+
+    @property
+    def rest_joint_pos(self) -> FloatArray:
+        """Where the arm rests (7,) [rad]."""
+        return np.array(self.model.key("rest").qpos[: len(ARM_JOINTS)], dtype=np.float64)
+
+    def observe(self) -> Observation:
+        """What the robot sees and feels now; the pictures are new at the camera's own rate."""
+        if self._steps >= self._pictures_due and self.cameras:
+            self._pictures = {name: self.picture(name, self.image_size, self.image_size) for name in self.cameras}
+            self._pictures_due = self._steps + self._picture_ticks * self._tick_steps
+        return Observation(
+            t=self.now(),
+            images={name: image.copy() for name, image in self._pictures.items()},
+            joint_pos=self.data.qpos[self._qpos],
+            joint_vel=self.data.qvel[self._dofs],
+            gripper=self._gripper(),
+        )
+
+    def command(self, command: JointCommand) -> JointCommand:
+        """Move to `command` within the next tick; returns what was really sent: limited, and disturbed if so built."""
+        if self.disturbance > 0:
+            command = JointCommand(command.joint_pos + self._next_disturbance(), command.gripper)
+        sent = limit_command(command, self._last, self.limits, 1 / self.hz)
+        self._go(sent)
+        return sent
+
+    def stop(self) -> None:
+        """Hold where the arm is."""
+        self._go(self._measured())
+
+    def now(self) -> float:
+        """Time since reset [s]."""
+        return float(self._steps * self._dt)
+
+    def sleep_until(self, t: float) -> None:
+        """Step the physics to time `t` [s]. Raises PhysicsError when the simulation diverges."""
+        for _ in range(int(np.ceil(t / self._dt - 1e-6)) - self._steps):
+            share = min((self._steps + 1 - self._ramp_start) / self._tick_steps, 1.0)
+            self.data.ctrl[:] = self._ramp_from + share * (self._ramp_to - self._ramp_from)
+            mujoco.mj_step(self.model, self.data)
+            self._steps += 1
+            self.task.step(self.now())
+        for warning in WARNINGS:
+            if self.data.warning[warning].number:
+                raise PhysicsError(f"the simulation of {self.task.name} diverged before t = {self.now():g} s")
+
+    def tool_pos(self) -> FloatArray:
+        """True tool position (3,) [m] in the base frame."""
+        return np.array(self.data.site_xpos[self._tool])
+
+    def picture(self, camera: str, width: int, height: int) -> Image:
+        """A picture (height, width, 3) as things are now, for the eye: does not count as an observation."""
+        self._check_cameras((camera,))
+        if (width, height) not in self._painters:
+            self._painters[width, height] = Painter(self.model, width, height)
+        return self._painters[width, height].paint(self.data, camera)
+
+    def close(self) -> None:
+        """Give back what drawing holds; allowed any number of times."""
+        for painter in self._painters.values():
+            painter.close()
+        self._painters.clear()
+
+    def _check_cameras(self, names: tuple[str, ...]) -> None:
+        known = [self.model.camera(i).name for i in range(self.model.ncam)]
+        for name in names:
+            if name not in known:
+                raise UnknownName("camera", name, known)
+
+    def _gripper(self) -> float:
+        return float(np.clip(self.data.ten_length[self._grip_tendon] / GRIPPER_OPENING, 0, 1))
+
+    def _measured(self) -> JointCommand:
+        return JointCommand(self.data.qpos[self._qpos], self._gripper())
+
+    def _go(self, target: JointCommand) -> None:
+        """Move all actuators to `target` in one tick, evenly: a real arm interpolates between commands too."""
+        self._last = target
+        self._ramp_from, self._ramp_to = self.data.ctrl.copy(), self.data.ctrl.copy()
+        self._ramp_to[self._ctrl] = target.joint_pos
+        self._ramp_to[self._grip_ctrl] = target.gripper * GRIPPER_OPENING
+        self._ramp_start = self._steps
+
+    def _next_disturbance(self) -> FloatArray:
+        """The next joint offset (7,) [rad]: an Ornstein-Uhlenbeck walk of the tool, through the Jacobian."""
+        keep = np.exp(-1 / (self.hz * DISTURBANCE_S))
+        self._drift = keep * self._drift + self.disturbance * np.sqrt(1 - keep**2) * self._chance.standard_normal(3)
+        jacobian = np.empty((6, self.model.nv))
+        mujoco.mj_jacSite(self.model, self.data, jacobian[:3], jacobian[3:], self._tool)
+        offset: FloatArray = np.linalg.pinv(jacobian[:, self._dofs]) @ np.concatenate([self._drift, np.zeros(3)])
+        return offset
+
+
+def _whole(ratio: float, what: str, of: str) -> int:
+    """`ratio` as a whole number of 1 or more. Raises ValueError that says what does not divide."""
+    if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-6:
+        raise ValueError(f"{what} is {ratio:g} {of}, expected a whole number")
+    return round(ratio)
