@@ -19,7 +19,7 @@ def execute(command: str, arguments: Sequence[str]) -> int:
     folder.write_config(configuration.yaml)
     result: dict[str, Any] = module.run(configuration.settings, folder)
     exit_code = int(result.pop("exit_code", 0))
-    folder.write_summary({"seed": configuration.seed, **result})
+    folder.write_summary({"seed": None, **result})
     print(folder.path)
     return exit_code
 

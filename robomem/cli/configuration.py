@@ -15,7 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from robomem.errors import RobomemError, UnknownName
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONF = REPOSITORY / "conf"
+OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
 
 
 class BadSetting(RobomemError):
@@ -26,25 +28,23 @@ class BadSetting(RobomemError):
 
 @dataclass(frozen=True)
 class Configuration:
-    """A command's settings as its own dataclass, and the same as YAML; `out` and `seed` belong to every command."""
+    """A command's settings as its own dataclass, and the same as YAML; `out` belongs to every command."""
 
     settings: Any
     yaml: str
     out: str | None
-    seed: int | None
 
 
 def compose(command: str, overrides: Sequence[str], schema: type) -> Configuration:
     """conf/<command>.yaml under `overrides`, as a `schema`. Raises BadSetting or UnknownName with the right choices."""
     composed = compose_raw(command, overrides)
     yaml = OmegaConf.to_yaml(composed, resolve=True)
-    out, seed = composed.get("out"), composed.get("seed")
-    del composed["out"]
+    out = composed.pop("out")
     try:
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), composed))
     except (OmegaConfBaseException, ValueError) as error:
-        raise BadSetting(_one_line(error)) from None
-    return Configuration(settings, yaml, out, seed)
+        raise BadSetting(one_line(error)) from None
+    return Configuration(settings, yaml, out)
 
 
 def compose_raw(command: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -58,7 +58,7 @@ def compose_raw(command: str, overrides: Sequence[str] = ()) -> DictConfig:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
             raise UnknownName(group, name, error.options or ()) from None
         except (HydraException, OmegaConfBaseException) as error:
-            raise BadSetting(_one_line(error)) from None
+            raise BadSetting(one_line(error)) from None
     OmegaConf.set_struct(composed, False)
     return composed
 
@@ -77,7 +77,7 @@ def _check_words(command: str, overrides: Sequence[str]) -> None:
             raise UnknownName("setting", name, known)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """hydra's and OmegaConf's messages are paragraphs; the setting and the first lines say it."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = " ".join(line for line in lines if line and not line.startswith(("object_type", "full_key", "See http")))

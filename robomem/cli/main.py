@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from robomem.errors import RobomemError, UnknownName
 
 COMMANDS = {
+    "collect": "record demonstrations for training",
     "doctor": "what this machine can do, and what to install for the rest",
 }
 

@@ -1,27 +1,11 @@
-"""The command line, called as a person calls it."""
+"""The command line: help, bad input, doctor."""
 
-import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def robomem(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    called = [sys.executable, "-m", "robomem.cli", *words]
-    return subprocess.run(called, cwd=cwd, env=environment, capture_output=True, text=True, timeout=250)
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return summary
+from tests.robomem.cli.call import robomem, summary_of
 
 
 def test_help_lists_every_command_in_half_a_second() -> None:

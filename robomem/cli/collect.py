@@ -1,0 +1,113 @@
+"""Records demonstrations: the scripted demonstrator under the control loop, one store of episodes for each task.
+
+`robomem collect task=all episodes=300 first_seed=0 workers=2 out=data/demos`. Seeds that are already in the store are
+left out, so the same words go on after an interruption. A demonstration that fails is stored too, as such.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robomem.cli.build import build
+from robomem.cli.progress import Shown
+from robomem.cli.runfolder import RunFolder, commit
+from robomem.cli.workers import run_jobs
+from robomem.errors import PhysicsError, StoreError
+
+Part = dict[str, Any]
+EXPERT_CHUNK_S = 1.0  # s, far more than a demonstrator's chunk
+
+
+@dataclass
+class Settings:
+    """`episodes` for every task, of seeds `first_seed` and up."""
+
+    tasks: dict[str, Any]
+    robot: dict[str, Any]
+    kinematics: dict[str, Any]
+    expert: dict[str, Any]
+    episodes: int
+    first_seed: int
+    workers: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("episodes", 1), ("first_seed", 0), ("workers", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+
+
+def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """A store for each task, `workers` tasks at a time: a store has one writer."""
+    parts = {name: part for name, part in asdict(settings).items() if name in ("robot", "kinematics", "expert")}
+    seeds = {"first_seed": settings.first_seed, "episodes": settings.episodes}
+    jobs = [
+        {"name": name, "task": task, **parts, **seeds, "path": str(folder.path / name)}
+        for name, task in settings.tasks.items()
+    ]
+    counts = {name: {"episodes": 0, "new": 0, "successes": 0, "ticks": 0} for name in settings.tasks}
+    with Shown(dict.fromkeys(settings.tasks, settings.episodes)) as shown:
+        for job, message in run_jobs("robomem.cli.collect:collect_task", jobs, settings.workers):
+            count = counts[job["name"]]
+            for key in count:
+                count[key] += message[key]
+            shown.advance(job["name"], f"{count['successes']}/{count['episodes']} solved", message["episodes"])
+    return {"seed": settings.first_seed, "tasks": counts}
+
+
+def collect_task(
+    name: str, task: Part, robot: Part, kinematics: Part, expert: Part, first_seed: int, episodes: int, path: str
+) -> Iterator[dict[str, int]]:
+    """The worker's job: what is there already, then one message an episode."""
+    from robomem.cli.episode import run_episode
+    from robomem.data.recorder import EpisodeRecorder
+
+    made_by = {"command": "collect", "commit": commit(), "robot": robot}
+    arm = build(robot, task=build(task))
+    geometry = build(kinematics)
+    demonstrator = build(expert, robot=arm, kinematics=geometry)
+
+    def truth() -> Mapping[str, NDArray[Any]]:
+        entities = arm.task.entities()
+        goal = {"goal": np.asarray(demonstrator.goal), "goal_kind": np.asarray(demonstrator.goal_kind)}
+        return {"entities": entities.pos, "visible": entities.visible, **goal}
+
+    with open_store(Path(path), {"task": name, "robot": robot}) as store:
+        recorder = EpisodeRecorder(store, truth)
+        infos = [store.info(number) for number in range(len(store))]
+        there = {info["seed"]: info["success"] for info in infos}
+        seeds = range(first_seed, first_seed + episodes)
+        yield _message([there[seed] for seed in seeds if seed in there])
+        for seed in seeds:
+            if seed in there:
+                continue
+            ways = {"max_chunk_age_s": EXPERT_CHUNK_S, "kinematics": geometry, "source": demonstrator.source}
+            try:
+                outcome = run_episode(arm, demonstrator, seed, [recorder], **ways)
+            except PhysicsError as error:
+                recorder.abort({"task": name, "seed": seed, "success": False, **made_by}, str(error))
+                yield _message([False], new=1)
+                continue
+            info = {"task": name, "seed": seed, "instruction": arm.task.instruction, **outcome.as_summary()}
+            recorder.finish({**info, **made_by})
+            yield _message([outcome.success], new=1, ticks=outcome.counts["ticks"])
+
+
+def open_store(path: Path, meta: Mapping[str, Any]) -> Any:
+    """The store at `path` to write to, made when there is none. Raises StoreError when it was made otherwise."""
+    from robomem.data.store import EpisodeStore
+
+    if not path.exists() or not any(path.iterdir()):
+        return EpisodeStore.create(path, meta)
+    store = EpisodeStore.open(path, write=True)
+    if dict(store.meta) != dict(meta):
+        store.close()
+        raise StoreError(f"{path} was collected with {dict(store.meta)}, not {dict(meta)}; choose another out=DIR")
+    return store
+
+
+def _message(successes: list[bool], new: int = 0, ticks: int = 0) -> dict[str, int]:
+    return {"episodes": len(successes), "new": new, "successes": sum(successes), "ticks": ticks}
