@@ -32,6 +32,7 @@ class MemoryVLAPolicy:
 
         Raises SpecMismatch when cameras or joints are not those the policy was trained with.
         """
+        self._check(obs)
         tool_pose = self.kinematics.tool_pose(obs.joint_pos)
         cognitive, perceptual = self.model.encoder(*self._inputs(obs, context, tool_pose))
         noise = torch.Generator().manual_seed(memory.seed * 1_000_003 + memory.step)
@@ -42,9 +43,7 @@ class MemoryVLAPolicy:
         memory.become(after)
         return self._chunk(obs.t, tool_pose, actions[0].double().numpy(), context.version)
 
-    def _inputs(
-        self, obs: Observation, context: Context, tool_pose: FloatArray
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _check(self, obs: Observation) -> None:
         config = self.model.config.encoder
         size = (config.image_size, config.image_size, 3)
         for camera in config.cameras:
@@ -52,12 +51,18 @@ class MemoryVLAPolicy:
                 raise SpecMismatch(f"no camera '{camera}'; cameras: {', '.join(sorted(obs.images))}")
             if obs.images[camera].shape != size:
                 raise SpecMismatch(f"camera '{camera}' gives {obs.images[camera].shape}, the policy expects {size}")
-        body = proprioception(tool_pose, obs.joint_pos, np.array(obs.gripper))
-        if len(body) != config.proprio:
-            raise SpecMismatch(f"{len(obs.joint_pos)} joints, the policy expects {config.proprio - 4}")
+        joints = config.proprio - 4
+        if len(obs.joint_pos) != joints:
+            raise SpecMismatch(f"the arm has {len(obs.joint_pos)} joints, the policy expects {joints}")
+
+    def _inputs(
+        self, obs: Observation, context: Context, tool_pose: FloatArray
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        config = self.model.config.encoder
         images = torch.from_numpy(np.stack([obs.images[camera] for camera in config.cameras])[None])
         words = torch.tensor([tokenize(context.instruction, config.words)])
-        return images, words, torch.from_numpy(self.normalizer.proprio(body)).float()[None]
+        body = self.normalizer.proprio(proprioception(tool_pose, obs.joint_pos, np.array(obs.gripper)))
+        return images, words, torch.from_numpy(body).float()[None]
 
     def _chunk(self, t: float, tool_pose: FloatArray, actions: FloatArray, version: int) -> ActionChunk:
         actions = self.normalizer.actions_out(actions)

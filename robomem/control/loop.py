@@ -28,7 +28,7 @@ from robomem.types import (
 
 log = logging.getLogger(__name__)
 
-LATE_SHARE = 0.1  # of a period past its deadline, from which a tick counts as late
+LATE_SHARE = 0.125  # of a period past its deadline, from which a tick counts as late
 
 
 class ControlLoop:

@@ -1,0 +1,101 @@
+"""Intervals and the rows that `summary.json` and every success table are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from robomem.report.values import Estimate, EvalRow, SeedRow
+
+Z_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+RESAMPLES = 4000
+DECIMALS = 6  # kept in summary.json
+
+
+def wilson(successes: float, n: int) -> Estimate:
+    """Rate `successes` / n with its Wilson score interval (Wilson 1927); for n = 0 nothing is known: 0 to 1.
+
+    `successes` may be a sum of values in 0..1: their variance is at most that of a rate, so the interval is valid.
+    """
+    if n < 0 or not -1e-9 <= successes <= n + 1e-9:
+        raise ValueError(f"{successes} successes of {n}, expected 0 to n")
+    if n == 0:
+        return Estimate(0.0, 0.0, 1.0)
+    rate = min(max(successes / n, 0.0), 1.0)
+    center = (rate + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    half = Z_95 / (1 + Z_95**2 / n) * sqrt(rate * (1 - rate) / n + Z_95**2 / (4 * n**2))
+    return Estimate(rate, min(max(center - half, 0.0), rate), max(min(center + half, 1.0), rate))
+
+
+def bootstrap(scores: Sequence[float], seed: int = 0) -> Estimate:
+    """Mean of `scores` (each 0..1) with its percentile bootstrap interval; the same seed gives the same interval.
+
+    Scores that are all alike say nothing of their own error; then, as for fewer than two, the Wilson interval is used.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"scores must be 0 to 1, got {values}")
+    if len(values) < 2 or np.ptp(values) == 0:
+        return wilson(float(values.sum()), len(values))
+    picks = np.random.default_rng(seed).integers(0, len(values), size=(RESAMPLES, len(values)))
+    low, high = np.quantile(values[picks].mean(axis=1), [0.025, 0.975])
+    mean = float(values.mean())
+    return Estimate(mean, min(float(low), mean), max(float(high), mean))
+
+
+def eval_row(
+    task: str, policy: str, arm: str, successes: Sequence[bool], scores: Sequence[float], steps: Sequence[int]
+) -> EvalRow:
+    """Row of one policy, task and arm, from one entry per episode in each of the three lists."""
+    if not len(successes) == len(scores) == len(steps):
+        raise ValueError(
+            f"{len(successes)} successes, {len(scores)} scores, {len(steps)} step counts: expected as many"
+        )
+    return EvalRow(
+        task=task,
+        policy=policy,
+        arm=arm,
+        episodes=len(successes),
+        success=wilson(sum(map(bool, successes)), len(successes)),
+        score=bootstrap(scores),
+        steps_mean=float(np.mean(steps)) if len(steps) else 0.0,
+    )
+
+
+def results(rows: Sequence[EvalRow]) -> list[dict[str, Any]]:
+    """The `results` of summary.json."""
+    return [_rounded(asdict(row)) for row in rows]
+
+
+def _rounded(record: dict[str, Any]) -> dict[str, Any]:
+    def rounded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _rounded(value)
+        return round(value, DECIMALS) if isinstance(value, float) else value
+
+    return {name: rounded(value) for name, value in record.items()}
+
+
+def seed_table(runs: Mapping[int, Sequence[EvalRow]], arm: str = "memory") -> tuple[SeedRow, ...]:
+    """Success of every training seed by arm and task; the median seed is that of `arm`, by its mean over tasks.
+
+    `runs` training seed -> its rows. An even number of seeds has two middle ones; the worse is taken.
+    """
+    table = [
+        SeedRow(
+            seed=seed,
+            arm=each_arm,
+            success={row.task: row.success.mean for row in rows if row.arm == each_arm},
+            mean=float(np.mean([row.success.mean for row in rows if row.arm == each_arm])),
+            is_median=False,
+        )
+        for seed, rows in runs.items()
+        for each_arm in dict.fromkeys(row.arm for row in rows)
+    ]
+    ranked = sorted((row.mean, row.seed) for row in table if row.arm == arm)
+    if not ranked:
+        raise ValueError(f"no row of arm '{arm}'; arms: {', '.join(sorted({row.arm for row in table}))}")
+    median = ranked[(len(ranked) - 1) // 2][1]
+    return tuple(SeedRow(row.seed, row.arm, row.success, row.mean, row.seed == median) for row in table)

@@ -1,0 +1,62 @@
+"""Small made-up demonstrations whose right actions need sight, words and memory."""
+
+from pathlib import Path
+
+import numpy as np
+
+from policies.action.dit import DiTConfig
+from policies.memoryvla.model import MemoryVLAConfig
+from policies.vlm.nano import NanoConfig
+from robomem.control.kinematics import ArmKinematics
+from robomem.data.episode_file import Episode
+from robomem.data.store import EpisodeStore
+from robomem.memory.bank import BankConfig
+
+REST = np.array([0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785])  # rad
+SMALL = MemoryVLAConfig(
+    encoder=NanoConfig(
+        image_size=32, dim=32, heads=2, layers=1, channels=(8, 16, 32), tokens=2, perceptual_dim=16, words=8
+    ),
+    bank=BankConfig(slots=4, tokens=2, perceptual_dim=16, cognitive_dim=32, heads=2),
+    expert=DiTConfig(horizon=4, dim=32, heads=2, layers=1, cognitive_dim=32, perceptual_dim=16),
+)
+
+
+def panda() -> ArmKinematics:
+    """The arm's geometry; the file's place comes from the repository."""
+    return ArmKinematics(Path(__file__).parents[2] / "sim/arms/panda/panda.xml")
+
+
+def episode(task: str, seed: int, ticks: int, size: int = 32) -> Episode:
+    """An arm that moves smoothly in front of noise."""
+    random = np.random.default_rng(seed)
+    t = np.arange(ticks) / 20
+    joint_pos = REST + 0.2 * np.sin(t)[:, None] * random.normal(size=7)
+    wanted = np.concatenate([joint_pos + 0.02, np.ones((ticks, 1))], axis=1)
+    arrays = {
+        "t": t,
+        "images/front": random.integers(0, 255, (ticks, size, size, 3), dtype=np.uint8),
+        "images/wrist": random.integers(0, 255, (ticks, size, size, 3), dtype=np.uint8),
+        "joint_pos": joint_pos,
+        "joint_vel": np.zeros((ticks, 7)),
+        "gripper": np.ones(ticks),
+        "wanted": wanted,
+        "sent": wanted,
+        "truth/entities": random.normal(size=(ticks, 6, 3)) * 0.1 + [0.45, 0, 0],
+        "truth/visible": random.random((ticks, 6)) < 0.5,
+        "truth/goal": random.normal(size=(ticks, 3)) * 0.1 + [0.45, 0, 0],
+        "truth/goal_kind": random.integers(0, 9, ticks),
+    }
+    info = {"task": task, "instruction": "push the red button", "success": True, "seed": seed, "hz": 20.0}
+    return Episode(arrays, info)
+
+
+def stores(folder: Path, episodes: int = 4, size: int = 32) -> list[EpisodeStore]:
+    """Two tasks of different lengths."""
+    made = []
+    for task, ticks in (("one", 40), ("two", 64)):
+        with EpisodeStore.create(folder / task) as store:
+            for seed in range(episodes):
+                store.append(episode(task, seed, ticks + 2 * seed, size))
+        made.append(EpisodeStore.open(folder / task))
+    return made

@@ -1,0 +1,135 @@
+"""Training end to end on small data: it resumes exactly, its file runs, and its labels are where the arm was going."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from policies.memoryvla.checkpoint import load_checkpoint, load_policy
+from policies.memoryvla.frames import prepare
+from policies.memoryvla.train import TrainConfig, train
+from robomem.data.store import EpisodeStore
+from robomem.errors import CheckpointError, SpecMismatch, StoreError
+from robomem.learn.trainer import TrainerConfig
+from robomem.types import Context, Observation
+from tests.policies.demonstrations import REST, SMALL, episode, panda, stores
+
+CONFIG = TrainConfig(
+    model=SMALL,
+    see=TrainerConfig(steps=6, lr=1e-3, warmup=2, checkpoint_every=2),
+    remember=TrainerConfig(steps=6, lr=1e-3, warmup=2, checkpoint_every=2),
+    frames=8,
+    episodes=4,
+    chunks=16,
+    evaluate_every=4,
+)
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing of the run's process is left but its folder."""
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return dict(load_checkpoint(path)[0].state_dict())
+
+
+@pytest.mark.parametrize(("stage", "at"), [("see", 3), ("remember", 1), ("remember", 5)])
+def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path, stage: str, at: int) -> None:
+    data = stores(tmp_path / "demos")
+    whole = train(CONFIG, data, panda(), tmp_path / "whole", {})
+
+    def die(now: str, step: int, of: int, losses: dict[str, float]) -> None:
+        if (now, step) == (stage, at):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(CONFIG, data, panda(), tmp_path / "parts", {}, die)
+    resumed = train(CONFIG, data, panda(), tmp_path / "parts", {})
+    first, second = weights(whole), weights(resumed)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_checkpoint_runs_and_says_what_made_it(tmp_path: Path) -> None:
+    seen: list[int] = []
+    path = train(
+        CONFIG,
+        stores(tmp_path / "demos"),
+        panda(),
+        tmp_path / "run",
+        {"commit": "abc"},
+        evaluate=lambda policy, step: seen.append(step),
+    )
+    assert seen == [4, 6]
+    _, _, made_by = load_checkpoint(path)
+    assert made_by["commit"] == "abc" and made_by["episodes"] == 8
+    assert made_by["seeds"] == {"one": [0, 3], "two": [0, 3]} and made_by["remember_s"] > 0
+    policy = load_policy(path, panda())
+    images = {name: np.zeros((32, 32, 3), np.uint8) for name in ("front", "wrist")}
+    chunk = policy.infer(Observation(1.0, images, REST, np.zeros(7), 1.0), Context("go"), policy.new_memory(0))
+    assert chunk.values.shape == (4, 7) and chunk.t.tolist() == pytest.approx([1.0, 1.1, 1.2, 1.3])
+
+
+def test_a_run_takes_over_the_encoder_of_another(tmp_path: Path) -> None:
+    data = stores(tmp_path / "demos")
+    train(CONFIG, data, panda(), tmp_path / "first", {})
+    encoder = tmp_path / "first" / "encoder.safetensors"
+    second = train(replace(CONFIG, seed=1, encoder=str(encoder)), data, panda(), tmp_path / "second", {})
+    before, after = weights(encoder), weights(second)
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("encoder."))
+    assert not torch.equal(before["bank.gate_cognitive.weigh.weight"], after["bank.gate_cognitive.weigh.weight"])
+
+
+def test_labels_lead_from_where_the_arm_was_to_where_it_was_going(tmp_path: Path) -> None:
+    table = prepare(stores(tmp_path / "demos"), panda(), SMALL, tmp_path / "frames")
+    assert table.tasks == ("one", "two") and table.stride_s == pytest.approx(0.1)
+    assert table.seeds == {"one": (0, 3), "two": (0, 3)}
+    made = episode("two", 2, 68)
+    first = table.first[6]
+    frame = first + 10
+    tool = panda().tool_pose(made.arrays["joint_pos"][20])
+    due = panda().tool_pose(made.arrays["wanted"][26, :7])
+    assert table.t[frame] == pytest.approx(1.0)
+    assert table.actions[frame, 3, :3] == pytest.approx(due[:3] - tool[:3], abs=1e-6)
+    assert table.actions[frame, 3, 6] == 1.0
+    assert np.array_equal(table.images[frame, 1], made.arrays["images/wrist"][20])
+    assert table.valid[table.first[7] - 1].tolist() == [1, 0, 0, 0]
+    assert table.goal[frame] * 0.1 + [0.45, 0, 0] == pytest.approx(made.arrays["truth/goal"][20], abs=1e-6)
+
+
+def test_prepared_frames_are_used_again_and_remade_when_the_data_grew(tmp_path: Path) -> None:
+    data, folder = stores(tmp_path / "demos"), tmp_path / "frames"
+    prepare(data, panda(), SMALL, folder)
+    before = (folder / "images.npy").stat().st_mtime_ns
+    prepare(data, panda(), SMALL, folder)
+    assert (folder / "images.npy").stat().st_mtime_ns == before
+    with EpisodeStore.open(tmp_path / "demos" / "one", write=True) as grown:
+        grown.append(episode("one", 9, 50))
+    table = prepare([EpisodeStore.open(tmp_path / "demos" / "one"), data[1]], panda(), SMALL, folder)
+    assert len(table.task) == 9
+
+
+def test_failed_demonstrations_are_left_out(tmp_path: Path) -> None:
+    with EpisodeStore.create(tmp_path / "demos") as store:
+        failed = episode("one", 0, 40)
+        store.append(replace(failed, info={**failed.info, "success": False}))
+    with pytest.raises(StoreError, match="no successful episode"):
+        prepare([EpisodeStore.open(tmp_path / "demos")], panda(), SMALL, tmp_path / "frames")
+
+
+def test_a_wrong_camera_size_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecMismatch, match="camera 'front' recorded"):
+        prepare(stores(tmp_path / "demos", size=16), panda(), SMALL, tmp_path / "frames")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
+def test_a_bad_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "policy.safetensors"
+    if damage == "truncated":
+        whole = train(CONFIG, stores(tmp_path / "demos"), panda(), tmp_path / "run", {}).read_bytes()
+        path.write_bytes(whole[:-100])
+    elif damage == "foreign":
+        path.write_bytes(b"{}")
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_policy(path, panda())

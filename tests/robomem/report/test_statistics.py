@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from robomem.report.statistics import bootstrap, eval_row, results, seed_table, wilson
+from robomem.report.values import Estimate
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (95, 100), (1, 3), (333, 1000)])
+def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
+    estimate = wilson(successes, n)
+    published = binomtest(successes, n).proportion_ci(method="wilson")
+    assert estimate.mean == successes / n
+    assert (estimate.low, estimate.high) == pytest.approx((published.low, published.high), abs=1e-12)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_its_mean_within_0_and_1(case: tuple[int, int]) -> None:
+    estimate = wilson(*case)
+    assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1
+    assert estimate.high - estimate.low > 0
+
+
+def test_wilson_covers_the_true_rate_as_often_as_it_says() -> None:
+    estimates = [wilson(k, 100) for k in range(101)]
+    covered = sum(binom.pmf(k, 100, 0.9) for k in range(101) if estimates[k].low <= 0.9 <= estimates[k].high)
+    assert 0.93 <= covered <= 0.97
+
+
+def test_wilson_of_nothing_is_everything() -> None:
+    assert wilson(0, 0) == Estimate(0.0, 0.0, 1.0)
+
+
+def test_wilson_refuses_more_successes_than_episodes() -> None:
+    with pytest.raises(ValueError, match="5 successes of 4"):
+        wilson(5, 4)
+
+
+def test_bootstrap_repeats_and_covers_the_mean_like_a_t_interval() -> None:
+    scores = np.random.default_rng(1).uniform(0, 1, 200)
+    estimate = bootstrap(list(scores))
+    assert estimate == bootstrap(list(scores))
+    half = 1.972 * scores.std(ddof=1) / np.sqrt(200)
+    assert (estimate.low, estimate.high) == pytest.approx((scores.mean() - half, scores.mean() + half), abs=0.006)
+
+
+def test_bootstrap_of_equal_scores_is_not_certain() -> None:
+    assert bootstrap([1.0] * 10) == wilson(10, 10)
+    assert bootstrap([0.5] * 10).low < 0.5 < bootstrap([0.5] * 10).high
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
+def test_bootstrap_refuses_scores_outside_0_to_1(score: float) -> None:
+    with pytest.raises(ValueError, match="scores must be 0 to 1"):
+        bootstrap([0.5, score])
+
+
+def test_results_have_the_agreed_keys_and_are_plain_json() -> None:
+    row = eval_row("push_buttons", "memoryvla", "memory", [True, False], [1.0, 0.5], [10, 20])
+    (record,) = json.loads(json.dumps(results([row]), allow_nan=False))
+    assert list(record) == ["task", "policy", "arm", "episodes", "success", "score", "steps_mean"]
+    assert list(record["success"]) == list(record["score"]) == ["mean", "low", "high"]
+    assert (record["episodes"], record["success"]["mean"], record["score"]["mean"], record["steps_mean"]) == (
+        2,
+        0.5,
+        0.75,
+        15,
+    )
+
+
+def test_results_take_numpy_values() -> None:
+    row = eval_row("t", "p", "memory", list(np.array([True])), list(np.array([1.0])), list(np.array([3])))
+    assert json.loads(json.dumps(results([row])))[0]["success"]["mean"] == 1.0
+
+
+def test_eval_row_refuses_lists_of_different_length() -> None:
+    with pytest.raises(ValueError, match="2 successes, 1 scores, 2 step counts"):
+        eval_row("t", "p", "memory", [True, False], [1.0], [1, 2])
+
+
+def test_seed_table_marks_the_median_seed_in_every_arm() -> None:
+    runs = {
+        seed: [
+            eval_row("t", "p", "memory", [True] * good + [False] * (10 - good), [1.0] * 10, [1] * 10),
+            eval_row("t", "p", "no_memory", [False] * 10, [0.0] * 10, [1] * 10),
+        ]
+        for seed, good in {1: 10, 2: 8, 3: 9}.items()
+    }
+    table = seed_table(runs)
+    assert [(row.seed, row.arm, row.mean) for row in table if row.is_median] == [
+        (3, "memory", 0.9),
+        (3, "no_memory", 0),
+    ]
+    assert len(table) == 6
+
+
+def test_seed_table_of_two_seeds_takes_the_worse() -> None:
+    runs = {seed: [eval_row("t", "p", "memory", [ok], [1.0], [1])] for seed, ok in ((1, True), (2, False))}
+    assert [row.seed for row in seed_table(runs) if row.is_median] == [2]
+
+
+def test_seed_table_names_the_arms_it_has() -> None:
+    runs = {1: [eval_row("t", "p", "blank", [True], [1.0], [1])]}
+    with pytest.raises(ValueError, match="no row of arm 'memory'; arms: blank"):
+        seed_table(runs)
