@@ -72,7 +72,8 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / INDEX).unlink(missing_ok=True)
     store, episode = chosen[0]
-    stride = round(config.action_dt * store.info(episode)["hz"])
+    tick_s = float(np.diff(store.read(episode, ["t"], stop=2)["t"])[0])
+    stride = round(config.action_dt / tick_s)
     frames = [-(-int(store.lengths[episode]) // stride) for store, episode in chosen]
     columns = _allocate(folder, sum(frames), config)
     first = np.concatenate([[0], np.cumsum(frames)])
@@ -93,7 +94,7 @@ def prepare(
         "identity": about,
         "columns": [*columns, "first", "task", "words"],
         "tasks": tasks,
-        "stride_s": stride / info[0]["hz"],
+        "stride_s": stride * tick_s,
         "seeds": {task: (min(of), max(of)) for task, of in seeds.items()},
     }
     (folder / INDEX).write_text(json.dumps(index))

@@ -47,7 +47,7 @@ def episode(task: str, seed: int, ticks: int, size: int = 32) -> Episode:
         "truth/goal": random.normal(size=(ticks, 3)) * 0.1 + [0.45, 0, 0],
         "truth/goal_kind": random.integers(0, 9, ticks),
     }
-    info = {"task": task, "instruction": "push the red button", "success": True, "seed": seed, "hz": 20.0}
+    info = {"task": task, "instruction": "push the red button", "success": True, "seed": seed}
     return Episode(arrays, info)
 
 
