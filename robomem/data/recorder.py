@@ -6,12 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robomem.data.episode_file import Episode
+from robomem.data.episode import IMAGES, TRUTH, Episode
 from robomem.data.store import EpisodeStore
 from robomem.types import Frame, JointCommand
-
-TRUTH = "truth/"  # prefix of what only a simulator knows
-IMAGES = "images/"
 
 Annotate = Callable[[], Mapping[str, NDArray[Any]]]
 

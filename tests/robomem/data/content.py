@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from robomem.data.episode_file import Episode
+from robomem.data.episode import Episode
 
 
 def make_episode(seed: int, length: int = 40, size: int = 16) -> Episode:
