@@ -1,7 +1,10 @@
 """A spring-loaded push button that looks the same before and after a press."""
 
 import mujoco
+import numpy as np
 from numpy.typing import ArrayLike
+
+from robomem.types import FloatArray
 
 RADIUS = 0.035  # m
 TRAVEL = 0.012  # m
@@ -60,10 +63,9 @@ class Button:
         self._is_down = False
 
     @property
-    def top(self) -> tuple[float, float, float]:
-        """Middle of the cap's upper face [m] when nobody presses, in the base frame."""
-        x, y, _ = self._model.body_pos[self._body]
-        return float(x), float(y), TOP
+    def top(self) -> FloatArray:
+        """Middle of the cap's upper face (3,) [m] when nobody presses, in the base frame."""
+        return np.array([*self._model.body_pos[self._body, :2], TOP])
 
     def presses(self) -> bool:
         """True once for every press: call it after every physics step."""

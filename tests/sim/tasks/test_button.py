@@ -45,7 +45,7 @@ def test_placing_releases(button: Button) -> None:
     presses_at(button, 0.01)
     button.place((0.4, 0.1))
     assert presses_at(button, 0.01) == [True]
-    assert button.top == (0.4, 0.1, 0.03)
+    assert button.top.tolist() == [0.4, 0.1, 0.03]
 
 
 def test_the_cap_comes_back_to_exactly_where_it_was(button: Button) -> None:
