@@ -47,7 +47,6 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
     "svg.fonttype": "none",
-    "text.parse_math": False,
     "text.color": INK,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
@@ -76,6 +75,7 @@ def curves_svg(curves: Sequence[Curve], rate: bool = False) -> str:
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
         elif all(np.min(curve.values, initial=1.0) > 0 for curve in curves):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         return _svg(figure, "rates" if rate else "curves")
 
 

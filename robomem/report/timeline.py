@@ -15,12 +15,13 @@ from robomem.report.pictures import Sheet, png, shrink, webp
 from robomem.report.values import EntryView, EpisodeStory, MemorySnapshot
 from robomem.types import Image
 
-THUMBNAIL_PX = 72
+THUMBNAIL_PX = 96
 CAMERA_PX = 160
 STRIP_PX = 64
-STRIP_PICTURES = 12
+PICTURES_ALONG_X, PICTURES_ALONG_Y = 12, 6
 GLOW_RGB = (247, 107, 21)  # the page's --glow: attention, in both light and dark
 MAP_ROWS = 240  # height of the attention picture [px]
+SEVERAL = 4
 LABEL_PADDING, LABEL_PER_LETTER = 0.02, 0.0062  # width of an event's label, as a share of the map at full page width
 
 
@@ -60,7 +61,8 @@ class Timeline:
     attention: str
     events: tuple[Mark, ...]
     ticks: tuple[Mark, ...]
-    strip: tuple[str, ...]
+    row: tuple[str, ...]
+    column: tuple[str, ...]
     n_merges: int
     n_most: int
 
@@ -89,7 +91,8 @@ def timeline(story: EpisodeStory) -> Timeline | None:
         attention=png(_attention(snapshots, first, last, period)),
         events=_events(story, first, last),
         ticks=_ticks(first, last),
-        strip=_strip(snapshots),
+        row=_pictures(snapshots, first, last, PICTURES_ALONG_X),
+        column=_pictures(snapshots, first, last, PICTURES_ALONG_Y)[::-1],
         n_merges=sum(bar.merged for bar in bars),
         n_most=max(len(snapshot.entries) for snapshot in snapshots),
     )
@@ -127,7 +130,13 @@ def _steps(
         steps.append({"t": round(snapshot.t, 3), "note": snapshot.note, "pictures": pictures, "entries": entries})
         before = {_identity(entry) for entry in snapshot.entries}
     events = [[round(t, 3), text] for t, text in story.events]
-    return {"videoStart": story.t_first, "period": period, "steps": steps, "events": events}
+    return {
+        "videoStart": story.t_first,
+        "period": period,
+        "strongest": _strongest(story.snapshots),
+        "steps": steps,
+        "events": events,
+    }
 
 
 def _bars(snapshots: Sequence[MemorySnapshot], first: float, last: float, period: float) -> tuple[Bar, ...]:
@@ -158,6 +167,13 @@ def _bars(snapshots: Sequence[MemorySnapshot], first: float, last: float, period
     return tuple(sorted(bars, key=lambda bar: (bar.x, -bar.y)))
 
 
+def _strongest(snapshots: Sequence[MemorySnapshot]) -> float:
+    """Attention that is drawn in full colour: the most, among steps that had several entries to choose from."""
+    several = min(SEVERAL, max(len(snapshot.entries) for snapshot in snapshots))
+    choices = [entry.attention for shot in snapshots if len(shot.entries) >= several for entry in shot.entries]
+    return max(choices, default=0.0) or 1.0
+
+
 def _attention(snapshots: Sequence[MemorySnapshot], first: float, last: float, period: float) -> Image:
     """Attention as opacity, uint8 (MAP_ROWS, n, 4): a column a period, rows are the time remembered, latest on top."""
     times = np.array([snapshot.t for snapshot in snapshots])
@@ -169,10 +185,9 @@ def _attention(snapshots: Sequence[MemorySnapshot], first: float, last: float, p
             top = round((1 - (entry.t_end + period - first) / (last - first)) * MAP_ROWS)
             bottom = round((1 - (entry.t_start - first) / (last - first)) * MAP_ROWS)
             shares[max(top, 0) : max(bottom, top + 1), column] = entry.attention
-    strongest = shares.max()
     picture = np.zeros((*shares.shape, 4), dtype=np.uint8)
     picture[..., :3] = GLOW_RGB
-    picture[..., 3] = np.round(255 * shares / strongest) if strongest > 0 else 0
+    picture[..., 3] = np.round(255 * np.minimum(1.0, shares / _strongest(snapshots)))
     return picture
 
 
@@ -199,13 +214,14 @@ def _ticks(first: float, last: float) -> tuple[Mark, ...]:
     return tuple(Mark(float((t - first) / (last - first)), f"{t:g}") for t in times)
 
 
-def _strip(snapshots: Sequence[MemorySnapshot]) -> tuple[str, ...]:
-    """Pictures of the first camera, evenly over the episode."""
-    seen = [next(iter(snapshot.images.values())) for snapshot in snapshots if snapshot.images]
+def _pictures(snapshots: Sequence[MemorySnapshot], first: float, last: float, n: int) -> tuple[str, ...]:
+    """What the first camera saw in the middle of each of `n` equal parts of the episode."""
+    seen = [(shot.t, next(iter(shot.images.values()))) for shot in snapshots if shot.images]
     if not seen:
         return ()
-    picks = np.unique(np.linspace(0, len(seen) - 1, STRIP_PICTURES).round().astype(int))
-    return tuple(webp(shrink(seen[i], STRIP_PX)) for i in picks)
+    middles = first + (last - first) * (np.arange(n) + 0.5) / n
+    picks = np.searchsorted([t for t, _ in seen], middles, side="right") - 1
+    return tuple(webp(shrink(seen[max(i, 0)][1], STRIP_PX)) for i in picks)
 
 
 def _script_json(value: object) -> Markup:

@@ -33,7 +33,7 @@ def webm(frames: Sequence[Image], rate_hz: float) -> bytes:
         stream.width, stream.height = _even(width * scale), _even(height * scale)
         stream.pix_fmt = "yuv420p"
         stream.gop_size = max(1, round(rate_hz / 2))
-        stream.options = {"crf": str(QUALITY), "b": "0", "cpu-used": "5", "row-mt": "0", "threads": "1"}
+        stream.options = {"crf": str(QUALITY), "b": "0", "deadline": "realtime", "cpu-used": "6", "threads": "1"}
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture.reformat(width=stream.width, height=stream.height)))

@@ -8,6 +8,10 @@ function span(entry) {
   return seconds(start) === seconds(end) ? `${seconds(start)} s` : `${seconds(start)} – ${seconds(end)} s`;
 }
 
+function moments([, , count]) {
+  return count === 1 ? "one moment" : `${count} moments merged`;
+}
+
 function make(tag, className, parent) {
   const element = document.createElement(tag);
   element.className = className;
@@ -39,28 +43,24 @@ class Story {
     this.map = this.find(".map");
     this.first = this.steps[0].t;
     this.length = this.steps.at(-1).t + this.period - this.first;
-    this.strongest = Math.max(1e-9, ...this.steps.flatMap((step) => step.entries.map((entry) => entry[4])));
     this.speed = 1;
     this.playing = false;
     this.buildCards(Math.max(...this.steps.map((step) => step.entries.length)));
     this.listen();
-    this.show(this.mostTelling());
+    this.seek(this.mostTelling());
   }
 
-  // Opens on the step whose read is most decided, late in the episode: a picture of what memory is for.
+  // The step that looks hardest at something it can no longer see: a good picture of what memory is for.
   mostTelling() {
-    let best = 0;
-    let bestValue = -1;
-    this.steps.forEach((step, k) => {
-      const top = Math.max(0, ...step.entries.slice(0, -1).map((entry) => entry[4]));
-      const value = top * (0.5 + k / this.steps.length);
-      if (value > bestValue) [best, bestValue] = [k, value];
-    });
-    return best;
+    const past = (step) => step.entries.filter((entry) => entry[1] < step.t - this.length / 10);
+    const most = (step) => (step.entries.length < this.cards.length / 2 ? 0 : Math.max(0, ...past(step).map((entry) => entry[4])));
+    const values = this.steps.map(most);
+    return values.indexOf(Math.max(...values));
   }
 
   buildCards(n) {
     const tray = this.find(".cards");
+    tray.style.setProperty("--columns", Math.max(4, Math.ceil(n / Math.ceil(n / (n > 32 ? 12 : 8)))));
     this.cards = Array.from({ length: n }, () => {
       const card = make("div", "entry", tray);
       const picture = make("div", "picture", card);
@@ -153,7 +153,8 @@ class Story {
     this.slider.value = k;
     step.pictures.forEach((index, i) => drawTile(this.canvases[i], this.cameraSheet, index));
     this.cards.forEach((card, i) => this.fill(card, step.entries[i]));
-    this.find(".status").textContent = this.describe(step);
+    this.find(".held-now").textContent = `${step.entries.length} entries at ${seconds(step.t)} s`;
+    this.focus(step.entries);
     this.caption(step);
     const playhead = this.find(".playhead");
     playhead.style.left = `${(100 * (step.t - this.first)) / this.length}%`;
@@ -166,27 +167,31 @@ class Story {
     if (!entry) return;
     const [, , count, tile, attention, change] = entry;
     drawTile(card.canvas, this.memorySheet, tile);
-    card.style.setProperty("--look", (attention / this.strongest).toFixed(3));
+    card.style.setProperty("--look", Math.min(1, attention / this.strongest).toFixed(3));
     card.count.textContent = count > 1 ? `×${count}` : "";
     card.change.textContent = change;
     card.change.className = `change chip-${change}`;
     card.when.textContent = span(entry);
     card.what.textContent = this.eventDuring(entry);
-    card.title = `${span(entry)}, ${count === 1 ? "one moment" : `${count} moments merged`}, attention ${(100 * attention).toFixed(0)} %`;
+    card.title = `${span(entry)}, ${moments(entry)}, attention ${(100 * attention).toFixed(0)} %`;
   }
 
-  describe(step) {
-    if (step.entries.length === 0) return `at ${seconds(step.t)} s: empty`;
-    const most = step.entries.reduce((best, entry) => (entry[4] > best[4] ? entry : best));
-    const event = this.eventDuring(most);
-    const look = most[4] > 0 ? ` Looks most at ${span(most)}${event ? `, “${event}”` : ""} (${(100 * most[4]).toFixed(0)} %).` : "";
-    return `at ${seconds(step.t)} s: ${step.entries.length} entries.${look}`;
+  // The entry that is looked at most, large.
+  focus(entries) {
+    const most = entries.reduce((best, entry) => (entry[4] > (best?.[4] ?? 0) ? entry : best), null);
+    this.find(".focus").classList.toggle("nothing", !most);
+    if (!most) return;
+    drawTile(this.find(".focus canvas"), this.memorySheet, most[3]);
+    const [when, what, how] = this.root.querySelectorAll(".focus b, .focus em, .focus span:last-child");
+    when.textContent = span(most);
+    what.textContent = this.eventDuring(most);
+    how.textContent = `${(100 * most[4]).toFixed(0)} % of its attention, ${moments(most)}`;
   }
 
   caption(step) {
     const now = this.find(".now");
     if (!now) return;
-    const recent = this.events.filter(([t]) => t <= step.t + this.period && t > step.t - 1.5).at(-1);
+    const recent = this.events.filter(([t]) => t <= step.t && t > step.t - 1.5).at(-1);
     now.textContent = step.note || (recent ? recent[1] : "");
     now.hidden = now.textContent === "";
   }

@@ -1,6 +1,8 @@
 import base64
 import hashlib
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -143,3 +145,17 @@ def test_pages_stand_without_episodes_videos_or_memory(tmp_path: Path) -> None:
     for path in tmp_path.glob("*.html"):
         assert "<video" not in path.read_text(encoding="utf-8")
         Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_a_browser_draws_the_memory_of_a_step(tmp_path: Path) -> None:
+    write_eval_report(tmp_path / "eval.html", evaluation(stories=(story(events=((0.2, "pressed green"),)),)))
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += (
+        f" --disable-component-update --disable-sync --virtual-time-budget=4000 --user-data-dir={tmp_path / 'profile'}"
+    )
+    dump = ["chromium", *flags.split(), "--dump-dom", (tmp_path / "eval.html").as_uri()]
+    drawn = subprocess.run(dump, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert len(re.findall(r'<div class="entry', drawn)) == 3
+    assert '<span class="held-now">2 entries at 1.0 s</span>' in drawn
+    assert "<b>0.0 s</b><em>pressed green</em><span>100 % of its attention, one moment</span>" in drawn
