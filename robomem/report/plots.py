@@ -112,6 +112,7 @@ def lateness_svg(late_s: NDArray[np.float64]) -> str:
         figure, axes = _figure(5.6, 2.6)
         axes.hist(late_us, bins=[float(edge) for edge in np.logspace(0, decades, 12 * decades + 1)], color=SERIES[0])
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_xlabel("late by [µs]")
         axes.set_ylabel("ticks")
         for share, name in ((50, "median"), (99, "99 %")):

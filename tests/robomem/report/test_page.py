@@ -147,6 +147,14 @@ def test_pages_stand_without_episodes_videos_or_memory(tmp_path: Path) -> None:
         Page(path.read_text(encoding="utf-8"))
 
 
+def test_commands_that_were_not_finite_leave_a_gap(tmp_path: Path) -> None:
+    wanted = np.zeros((40, 7))
+    wanted[3:6], wanted[8, 2], wanted[:, 5] = np.nan, np.inf, np.nan
+    write_run_report(tmp_path / "run.html", run_report(wanted=wanted))
+    drawn = (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert not re.search(r'(?:d|points)="[^"]*\b(?:nan|inf)', drawn)
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 def test_a_browser_draws_the_memory_of_a_step(tmp_path: Path) -> None:
     write_eval_report(tmp_path / "eval.html", evaluation(stories=(story(events=((0.2, "pressed green"),)),)))
