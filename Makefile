@@ -1,7 +1,7 @@
 # Two commands from a bare clone: `make demo` and `make test`. Each sets up what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint lock clean
+.PHONY: help setup demo test slow mutants lint lock clean
 
 READY := .venv/.ready
 PYTHON := .venv/bin/python
@@ -25,6 +25,9 @@ test: setup ## run the tests, all but the slow proofs
 
 slow: setup ## run the slow proofs
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow
+
+mutants: setup ## break what guards the arm in every small way; each must fail a test (5 minutes)
+	@OMP_NUM_THREADS=1 $(PYTHON) scripts/mutants --max-children $(JOBS)
 
 lint: setup ## ruff, and mypy --strict on robomem, sim and hardware
 	@.venv/bin/ruff check .

@@ -91,7 +91,7 @@ class ControlLoop:
         """
         late_s = self._rate.wait()
         obs = self._robot.observe()
-        last = self._last or JointCommand(obs.joint_pos, obs.gripper)
+        last = JointCommand(obs.joint_pos, obs.gripper) if self._last is None else self._last
         refused = [self._obey(event, obs) for event in self._operator.poll()]
         wanted, starved, source = last, False, self._source
         if self.mode in (Mode.POLICY, Mode.TELEOP):
@@ -100,7 +100,7 @@ class ControlLoop:
             wanted, starved, words = self._planned(last)
             refused.append(words)
         elif self.mode is Mode.TELEOP:
-            wanted, source = self._by_hand or last, "human"
+            wanted, source = last if self._by_hand is None else self._by_hand, "human"
         sent = self._last = self._send(wanted)
         words = "; ".join(filter(None, [*refused, describe_limiting(wanted, sent)]))
         frame = Frame(obs, self.mode, wanted, sent, self.context.version, starved, late_s, words, source)
@@ -120,25 +120,29 @@ class ControlLoop:
             mode = next_mode(self.mode, event)
         except ModeError as error:
             return str(error)
-        words = ""
+        words = self._carry_out(event, obs)
+        if mode is not self.mode:
+            log.info("%s -> %s", self.mode, mode)
+        self.mode = mode
+        return words
+
+    def _carry_out(self, event: Event, obs: Observation) -> str:
+        """What an allowed event changes besides the mode; in words, what of it was refused."""
         match event:
             case Start(instruction):
                 self._begin(instruction, obs)
             case Say(text):
-                words = self._hear(text, obs)
+                return self._hear(text, obs)
             case TakeOver(command):
                 self._plan = None
-                words = self._follow(command, len(obs.joint_pos))
+                return self._follow(command, len(obs.joint_pos))
             case Release():  # a new version: what was planned while the person moved the arm is not executed
                 self._by_hand = None
                 self.context = replace(self.context, version=self.context.version + 1)
             case End():
                 self._plan = None
                 self._inference.stop()
-        if mode is not self.mode:
-            log.info("%s -> %s", self.mode, mode)
-        self.mode = mode
-        return words
+        return ""
 
     def _begin(self, instruction: str, obs: Observation) -> None:
         """A new episode: empty memory, and what was learned before for one like it."""

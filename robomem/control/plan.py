@@ -10,11 +10,11 @@ from robomem.types import ActionChunk, FloatArray, JointCommand, Observation
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """`chunk` and, when it is in tool space, the tool pose (7,) at which it was taken up."""
+    """`chunk`, and the place where it was taken up: `origin` is a tool pose (7,), or joints for a chunk in joints."""
 
     chunk: ActionChunk
     kinematics: Kinematics | None
-    origin: FloatArray | None
+    origin: FloatArray
 
     @classmethod
     def take_up(cls, chunk: ActionChunk, obs: Observation, kinematics: Kinematics | None) -> "Plan":
@@ -23,7 +23,7 @@ class Plan:
         if chunk.space == "joint":
             if width != n_joints:
                 raise SpecMismatch(f"the policy plans for {width} joints, the arm has {n_joints}")
-            return cls(chunk, None, None)
+            return cls(chunk, None, obs.joint_pos)
         if kinematics is None:
             raise SpecMismatch(f"the policy plans in {chunk.space}, which needs kinematics; without: joint")
         return cls(chunk, kinematics, kinematics.tool_pose(obs.joint_pos))
@@ -38,7 +38,7 @@ class Plan:
     def command_at(self, t: float, last: JointCommand) -> JointCommand:
         """The command due at `t` [s], its joints near `last`. Raises InvalidChunk past the end."""
         values, gripper = self.chunk.at(t)
-        if self.kinematics is None or self.origin is None:
+        if self.kinematics is None:
             return JointCommand(values, gripper)
         pose = moved_pose(self.origin, values) if self.chunk.space == "tool_delta" else values
         return JointCommand(self.kinematics.joints_for(pose, last.joint_pos), gripper)

@@ -42,5 +42,7 @@ class Rate:
 
     def lateness_us(self) -> dict[str, float]:
         """p50, p99, p999 and max of the lateness [us]; all 0 before the first tick."""
-        seconds = np.frombuffer(self._lateness) if self._lateness else np.zeros(1)
+        if not self._lateness:
+            return dict.fromkeys(PERCENTILES, 0.0)
+        seconds = np.frombuffer(self._lateness)
         return {name: float(np.percentile(seconds, share)) * 1e6 for name, share in PERCENTILES.items()}

@@ -153,9 +153,9 @@ def test_what_is_sent_is_always_finite(first: float, second: float, gripper: flo
 
 
 def test_limits_keep_a_copy_that_cannot_be_written() -> None:
-    lower = np.array([-1.0])
-    limits = JointLimits(lower, [1.0], [1.0])
-    lower[0] = -9.0
+    lower = np.array([-1])
+    limits = JointLimits(lower, [1], [1])
+    lower[0] = -9
     assert limits.lower.tolist() == [-1.0]
     assert limits.lower.dtype == limits.upper.dtype == limits.max_vel.dtype == np.float64
     for array in (limits.lower, limits.upper, limits.max_vel):
@@ -222,3 +222,8 @@ def test_a_speed_limit_that_is_not_above_zero_is_an_error(max_vel: float) -> Non
 )
 def test_what_was_not_sent_is_said_in_words(wanted: JointCommand, sent: JointCommand, words: str) -> None:
     assert describe_limiting(wanted, sent) == words
+
+
+def test_commands_for_different_arms_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        describe_limiting(HOME, JointCommand([0.0], 0.5))

@@ -137,6 +137,7 @@ def test_idle_holds_where_the_arm_was_found() -> None:
         assert (frame.starved, frame.refused, frame.source, frame.context_version) == (False, "", "policy", 0)
         assert frame.obs.t == tick * DT
     assert rig.inference.calls == []
+    assert rig.loop.context == Context("")
 
 
 def test_a_tick_follows_the_plan_and_records_what_was_sent() -> None:
@@ -493,6 +494,14 @@ def test_a_tick_that_is_late_is_counted(late_s: float, late: int) -> None:
     rig.arm.t = DT + late_s
     assert rig.tick().late_s == pytest.approx(late_s, abs=1e-15)
     assert rig.loop.late == late
+
+
+def test_late_ticks_add_up() -> None:
+    rig = Rig()
+    for _ in range(3):
+        rig.tick()
+        rig.arm.t += 1.5 * DT
+    assert rig.loop.late == 2
 
 
 def test_the_summary_tells_the_counts_and_the_lateness() -> None:

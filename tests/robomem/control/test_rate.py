@@ -95,6 +95,10 @@ def test_lateness_is_told_by_percentiles() -> None:
     assert rate.lateness_us() == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_rate_below_one_is_a_rate() -> None:
+    assert Rate(LateClock([]), 0.5).period == 2.0
+
+
 @pytest.mark.parametrize("hz", [0.0, -1.0, math.nan, math.inf])
 def test_a_rate_that_is_not_above_zero_is_an_error(hz: float) -> None:
     with pytest.raises(ValueError, match=r"hz is .*, expected a finite rate above 0"):
