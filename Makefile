@@ -1,14 +1,14 @@
 # Two commands from a bare clone: `make demo` and `make test`. Each sets up what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow mutants lint lock clean
+.PHONY: help setup demo test slow prove-experts mutants lint lock clean
 
 READY := .venv/.ready
 PYTHON := .venv/bin/python
 JOBS ?= 2
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 setup: $(READY) ## make .venv from requirements.lock and install the EGL library; quick when nothing changed
 	@scripts/setup egl
@@ -25,6 +25,9 @@ test: setup ## run the tests, all but the slow proofs
 
 slow: setup ## run the slow proofs
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow
+
+prove-experts: setup ## 500 seeds of every task: each demonstrator succeeds 99 times in 100
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow -n $(JOBS) tests/sim/test_proof.py
 
 mutants: setup ## break what guards the arm in every small way; each must fail a test (5 minutes)
 	@OMP_NUM_THREADS=1 $(PYTHON) scripts/mutants --max-children $(JOBS)

@@ -129,7 +129,9 @@ class Demonstrator:
         share = move.share(t)
         self._gripper = move.gripper(t)
         if move.waypoint.kind == "rest":
-            self._joint_pos = move.start_joint_pos + share * (self._rest - move.start_joint_pos)
+            self._joint_pos = (
+                1 - share
+            ) * move.start_joint_pos + share * self._rest  # at the end exactly the rest pose
             self._pos, self._yaw = self._kinematics.tool_pose(self._joint_pos)[:3], 0.0
             return
         self._pos = move.start_pos + share * (np.asarray(move.waypoint.pos, dtype=np.float64) - move.start_pos)

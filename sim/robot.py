@@ -20,9 +20,8 @@ class SimRobot:
 
     Commands come at `hz`, pictures at `camera_hz` (between, the last ones are seen again), both whole numbers of what
     is below them; pictures are `image_size` px square from `cameras`, none when that is empty. `disturbance` [m] pushes
-    the tool smoothly off what was commanded, one standard deviation per axis: what is returned as sent includes it, so
-    that demonstrations visit states beside their path while what they wanted leads back (DART, Laskey 2017). Belongs to
-    the thread that made it.
+    the tool smoothly off what was sent, one standard deviation per axis, so that demonstrations visit states beside
+    their path while what was sent leads back (DART, Laskey 2017). Belongs to the thread that made it.
     """
 
     def __init__(
@@ -91,16 +90,14 @@ class SimRobot:
         )
 
     def command(self, command: JointCommand) -> JointCommand:
-        """Move to `command` within the next tick; returns what was really sent: limited, and disturbed if so built."""
-        if self.disturbance > 0:
-            command = JointCommand(command.joint_pos + self._next_disturbance(), command.gripper)
+        """Move to `command` within the next tick; returns what was really sent, within the limits."""
         sent = limit_command(command, self._last, self.limits, 1 / self.hz)
-        self._go(sent)
+        self._go(sent, self._next_disturbance() if self.disturbance > 0 else 0.0)
         return sent
 
     def stop(self) -> None:
         """Hold where the arm is."""
-        self._go(self._measured())
+        self._go(self._measured(), 0.0)
 
     def now(self) -> float:
         """Time since reset [s]."""
@@ -147,11 +144,11 @@ class SimRobot:
     def _measured(self) -> JointCommand:
         return JointCommand(self.data.qpos[self._qpos], self._gripper())
 
-    def _go(self, target: JointCommand) -> None:
-        """Move all actuators to `target` in one tick, evenly: a real arm interpolates between commands too."""
+    def _go(self, target: JointCommand, offset: FloatArray | float) -> None:
+        """Move all actuators to `target`, pushed off by `offset` [rad], evenly over a tick, as a real arm does."""
         self._last = target
         self._ramp_from, self._ramp_to = self.data.ctrl.copy(), self.data.ctrl.copy()
-        self._ramp_to[self._ctrl] = target.joint_pos
+        self._ramp_to[self._ctrl] = target.joint_pos + offset
         self._ramp_to[self._grip_ctrl] = target.gripper * GRIPPER_OPENING
         self._ramp_start = self._steps
 

@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 
 from robomem.types import FloatArray
+from sim.tasks.button import Button
 from sim.tasks.task import Entities, Task, arena
 from sim.waypoints import Waypoint
 
@@ -25,12 +26,10 @@ TEMPLATES = (
 N_BUTTONS = 3
 AREA_LOW, AREA_HIGH = np.array([0.37, -0.23]), np.array([0.61, 0.23])  # m
 APART = 0.13  # m, between centres
-AWAY = (-1.0, 0.0, -1.0)  # m, where a button that is not used stays: out of sight, behind the table
-
-RADIUS, BASE_RADIUS = 0.035, 0.044  # m
-TOP, HALF_CAP, TRAVEL = 0.042, 0.012, 0.012  # m
-PRESSED, RISEN = -TRAVEL / 2, -TRAVEL / 4  # m of travel: a press counts at the first, the next one after the second
-FINGERTIP = 0.009  # m that the fingers reach beyond the tool site
+AWAY = (-1.0, 0.0)  # m, where a button that is not used stays: behind the arm, out of sight of both cameras
+UP = np.array([0.0, 0.0, 1.0])
+FINGERTIP = 0.009  # m that the fingers reach beyond the tool frame
+ABOVE, BELOW = 0.025, 0.03  # m from the top of a button: where a press begins, and how deep it aims
 
 
 class PushButtons(Task):
@@ -41,36 +40,36 @@ class PushButtons(Task):
 
     order: tuple[str, ...] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._buttons = {colour: Button(colour) for colour in COLOURS}
+
     def build(self) -> mujoco.MjSpec:
         spec = arena()
-        for colour, rgba in COLOURS.items():
-            _add_button(spec, colour, rgba)
+        for colour, button in self._buttons.items():
+            button.add_to(spec, COLOURS[colour])
         return spec
 
     def bind(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         super().bind(model, data)
-        self._travel = {colour: model.joint(colour).qposadr[0] for colour in COLOURS}
+        for button in self._buttons.values():
+            button.bind(model, data)
 
     def reset(self, rng: np.random.Generator) -> None:
         self.events.clear()
-        self.order = tuple(str(colour) for colour in rng.permutation(list(COLOURS))[:N_BUTTONS])
-        for colour in COLOURS:
-            self.model.body(f"{colour}_base").pos = AWAY
-        for colour, xy in zip(self.order, scatter(rng, N_BUTTONS, AREA_LOW, AREA_HIGH, APART), strict=True):
-            self.model.body(f"{colour}_base").pos = (*xy, 0.0)
-        self.instruction = TEMPLATES[rng.integers(len(TEMPLATES))].format(*self.order)
-        self._down = dict.fromkeys(COLOURS, False)
         self.pressed: list[str] = []
+        self.order = tuple(str(colour) for colour in rng.permutation(list(COLOURS))[:N_BUTTONS])
+        self.instruction = TEMPLATES[rng.integers(len(TEMPLATES))].format(*self.order)
+        for button in self._buttons.values():
+            button.place(AWAY)
+        for colour, xy in zip(self.order, _scatter(rng), strict=True):
+            self._buttons[colour].place(xy)
 
     def step(self, t: float) -> None:
         for colour in self.order:
-            travel = self.data.qpos[self._travel[colour]]
-            if travel < PRESSED and not self._down[colour]:
-                self._down[colour] = True
+            if self._buttons[colour].presses():
                 self.pressed.append(colour)
                 self.record(t, f"pressed {colour}")
-            elif travel > RISEN:
-                self._down[colour] = False
 
     def n_right(self) -> int:
         """Right presses before the first wrong one."""
@@ -86,19 +85,16 @@ class PushButtons(Task):
     def failed(self) -> bool:
         return len(self.pressed) > self.n_right()
 
-    def button_pos(self, colour: str) -> FloatArray:
-        """Top of a button that is not pressed (3,) [m]."""
-        return np.array([*self.model.body(f"{colour}_base").pos[:2], TOP])
-
     def entities(self) -> Entities:
-        return Entities.of([(self.button_pos(colour), True) for colour in self.order])
+        return Entities.of([(np.array(self._buttons[colour].top), True) for colour in self.order])
 
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
-        rest, tip = np.zeros(3), np.array([0.0, 0.0, FINGERTIP])
+        rest = np.zeros(3)
         yield Waypoint("rest", rest, 0.0, dwell=rng.uniform(0.2, 0.5))
         while not (self.success() or self.failed()):
-            n, top = len(self.pressed), self.button_pos(self.order[self.n_right()])
-            above, below = top + tip + [0.0, 0.0, 0.025], top + tip - [0.0, 0.0, 0.03]
+            n = len(self.pressed)
+            top = np.array(self._buttons[self.order[n]].top)
+            above, below = top + (FINGERTIP + ABOVE) * UP, top + (FINGERTIP - BELOW) * UP
 
             def is_pressed(n: int = n) -> bool:
                 return len(self.pressed) > n
@@ -109,28 +105,10 @@ class PushButtons(Task):
             yield Waypoint("rest", rest, 0.0, speed=0.55, dwell=rng.uniform(0.2, 0.5))
 
 
-def _add_button(spec: mujoco.MjSpec, colour: str, rgba: tuple[float, ...]) -> None:
-    """A housing with a cap that slides down by TRAVEL and springs back."""
-    base = spec.worldbody.add_body(name=f"{colour}_base", pos=AWAY)
-    base.add_geom(
-        name=f"{colour}_base", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[BASE_RADIUS, 0.008, 0], pos=[0, 0, 0.008],
-        rgba=[0.3, 0.3, 0.32, 1], contype=0, conaffinity=0,
-    )  # fmt: skip
-    cap = base.add_body(name=f"{colour}_cap", pos=[0, 0, TOP - HALF_CAP], gravcomp=1)
-    # the spring presses the cap against its upper stop, so that it always comes back to the same place
-    cap.add_joint(
-        name=colour, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 0, 1], range=[-TRAVEL, 0], limited=True,
-        stiffness=150, springref=0.01, damping=2, armature=0.02,
-    )  # fmt: skip
-    cap.add_geom(
-        name=f"{colour}_cap", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[RADIUS, HALF_CAP, 0], rgba=rgba, mass=0.05
-    )
-
-
-def scatter(rng: np.random.Generator, n: int, low: FloatArray, high: FloatArray, apart: float) -> FloatArray:
-    """`n` points (n, 2) [m] between `low` and `high`, each two at least `apart` [m] from each other."""
+def _scatter(rng: np.random.Generator) -> FloatArray:
+    """Places on the table (N_BUTTONS, 2) [m], all pairs APART."""
     while True:
-        points = rng.uniform(low, high, (n, 2))
-        gaps = np.linalg.norm(points[:, None] - points[None], axis=-1)
-        if (gaps[np.triu_indices(n, 1)] >= apart).all():
-            return points
+        places = rng.uniform(AREA_LOW, AREA_HIGH, (N_BUTTONS, 2))
+        gaps = np.linalg.norm(places[:, None] - places, axis=-1)
+        if (gaps[np.triu_indices(N_BUTTONS, 1)] >= APART).all():
+            return places
