@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 JOBS ?= 2
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(READY) ## make .venv from requirements.lock and install the EGL library; quick when nothing changed
 	@scripts/setup egl
