@@ -16,14 +16,14 @@ from torch.nn import functional
 
 PAD, UNKNOWN = 0, 1
 VOCABULARY = """
-a after again all and are at away back before behind below between bin block blue both bottle box bring button buttons by
-clean clear close color colour corner count counter cover cube cubes cup cups drawer drop each empty every find finally
-first for from full gently get go grasp green grey hand hang has hidden hide hides higher hold holds in inside into is it
-its lamp last left lid lift light lower middle more move near next not now object objects of off on once one ones only
-open orange order other out over pick place plate press pressed pressing pull purple push pushing put rack raise red
-release remember remove rest return right round second see shown slow slowly small some stack start stop store table take
-tap tell that the them then there thing things third this three time to top touch tray turn turns two uncover under until
-up upper use wait was what when where which while white with yellow you
+a after again all and are at away back before behind below between bin block blue both bottle box bring button buttons
+by clean clear close color colour corner count counter cover cube cubes cup cups drawer drop each empty every find
+finally first for from full gently get go grasp green grey hand hang has hidden hide hides higher hold holds in inside
+into is it its lamp last left lid lift light lower middle more move near next not now object objects of off on once
+one ones only open orange order other out over pick place plate press pressed pressing pull purple push pushing put
+rack raise red release remember remove rest return right round second see shown slow slowly small some stack start
+stop store table take tap tell that the them then there thing things third this three time to top touch tray turn
+turns two uncover under until up upper use wait was what when where which while white with yellow you
 """
 WORDS = tuple(VOCABULARY.split())
 
