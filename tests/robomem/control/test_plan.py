@@ -34,6 +34,7 @@ def chunk(space: str, values: list[list[float]]) -> ActionChunk:
 
 def test_joints_are_followed_as_they_are() -> None:
     plan = Plan.take_up(chunk("joint", [[0.0, 0.0], [1.0, 2.0]]), OBS, Gantry())
+    assert plan.origin.tolist() == [0.5, 0.25]
     command = plan.command_at(10.25, LAST)
     assert command.joint_pos.tolist() == [0.25, 0.5]
     assert command.gripper == 0.25
