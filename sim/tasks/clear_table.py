@@ -37,6 +37,7 @@ SETTLED_BELOW, SETTLED_SPEED = 0.09, 0.1  # m, m/s: a cube in the bin that lies 
 LIFTED = 0.045  # m, the middle of a cube that no longer touches the table, on whatever edge
 LOST = (0.2, 0.75, 0.42)  # m, x from and to, y on either side: beyond, no hand gets a cube back
 SPEED, GRIP_S = 0.55, 0.35  # m/s; s, the hand takes to open or close
+REST_S = (0.35, 0.6)  # s, long enough that the arm is still: what it did last does not show
 ABOVE, PRESS_FROM = 0.08, 0.04  # m, above cube and counter, where the last of the approach begins
 DROP = 0.11  # m, the tool above the table when it lets go over the bin
 FINGERTIP = 0.009  # m, from the tool frame to the end of the fingers
@@ -126,7 +127,7 @@ class ClearTable(Task):
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = self.data.site("tool").xpos.copy()
         while not (self._failed or self.success()):
-            yield Waypoint("rest", rest, gripper=0, speed=SPEED, dwell=rng.uniform(0.2, 0.5))
+            yield Waypoint("rest", rest, gripper=0, speed=SPEED, dwell=rng.uniform(*REST_S))
             if self._presses < len(self._placed):
                 yield from self._press()
             else:

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 
 from robomem.types import FloatArray
-from sim.tasks.cover import GRASP_HEIGHT, INSIDE, Cover
+from sim.tasks.cover import GRASP_HEIGHT, INSIDE, KNOB, Cover
 from sim.tasks.task import Entities, Task, arena
 from sim.waypoints import Waypoint
 
@@ -27,6 +27,7 @@ LOWER_S, SWAP_S = 0.8, 2.0  # s
 UNCOVERED = 0.05  # m, the right cover lifted this far is success
 WRONG = 0.015  # m, another cover lifted this far is failure
 OPAQUE = 0.04  # m, a cover lifted this far no longer hides the block from the front
+OPEN = 0.8 * KNOB  # m between the fingers: they hold the knob, and do not push it from one side
 REACTION_S = (0.15, 0.35)  # s, between the light and the demonstrator's first move
 SPEED, GRIP_S = 0.55, 0.35  # m/s; s, the hand takes to open or close
 ABOVE = 0.07  # m, from the grasp to where it is approached from, and to where the cover is lifted
@@ -100,6 +101,8 @@ class GuessWhere(Task):
         self._block_qpos, self._block_qvel = data.qpos[block.qposadr[0] :][:7], data.qvel[block.dofadr[0] :][:6]
         self._lamp_rgba = model.geom_rgba[model.geom("lamp").id]
         self._fingers = [model.body(name).id for name in ("finger_left", "finger_right")]
+        opening = model.tendon("opening").id
+        self._opening = data.ten_length[opening : opening + 1]
         self._is_arm = np.isin(model.geom_bodyid, [model.body("hand").id, *self._fingers])
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -177,19 +180,22 @@ class GuessWhere(Task):
         self._block_qvel[:] = 0
 
     def _judge_touch(self, t: float) -> None:
-        """What the hand touches: anything before the light is a mistake; the first knob between both fingers counts."""
+        """A cover that the hand touches before the light is a mistake; the first knob in its grip is remembered."""
         geoms = self.data.contact.geom
-        by_arm = self._is_arm[geoms]
+        by_arm = self._is_arm[geoms].any(axis=1)
         if not by_arm.any():
             return
-        bodies = self.model.geom_bodyid[geoms]
+        touched = geoms[by_arm]
+        bodies = self.model.geom_bodyid[touched]
+        is_open = self._opening[0] > OPEN
         for i, cover in enumerate(self._covers):
-            touching = bodies[(bodies == cover.body).any(axis=1) & by_arm.any(axis=1)]
-            if len(touching) and not self._is_green:
+            if not self._is_green and (bodies == cover.body).any():
                 self._fail(t, f"touched cover {i} before the light was green")
-            if self._closed_on is None and all((touching == finger).any() for finger in self._fingers):
-                self._closed_on = i
-                self.record(t, f"closed on cover {i}")
+            elif self._closed_on is None and is_open:
+                on_knob = bodies[(touched == cover.knob).any(axis=1)]
+                if all((on_knob == finger).any() for finger in self._fingers):
+                    self._closed_on = i
+                    self.record(t, f"closed on cover {i}")
 
     def _judge_lift(self, t: float) -> None:
         for i, cover in enumerate(self._covers):

@@ -1,0 +1,242 @@
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from robomem.types import FloatArray, Observation
+from sim.experts import Demonstrator
+from sim.robot import SimRobot
+from sim.tasks.button import TRAVEL
+from sim.tasks.clear_table import APART, CUBE, FARTHER, REST, STORE, ClearTable
+from sim.waypoints import KINDS, Waypoint
+from tests.sim.tasks.play import Plan, assert_alike, follow, go_on, happened, look, play
+
+
+@pytest.fixture
+def task() -> ClearTable:
+    return ClearTable()
+
+
+@pytest.fixture
+def robot(task: ClearTable) -> SimRobot:
+    """At the table, blind: pictures are for the tests that look."""
+    return SimRobot(task, cameras=())
+
+
+def seed_with(robot: SimRobot, n: int) -> int:
+    """A seed with `n` cubes, left reset."""
+    task = robot.task
+    assert isinstance(task, ClearTable)
+    for seed in range(100):
+        robot.reset(seed)
+        if task._n == n:
+            return seed
+    raise AssertionError(f"no episode of {n} cubes in 100")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_resting_before_and_after_the_press_looks_the_same_and_needs_different_actions(seed: int) -> None:
+    task = ClearTable()
+    robot = SimRobot(task, cameras=())
+    robot.reset(seed)
+    moments, goals = [], []
+
+    def remember() -> bool:
+        moments.append(look(robot))
+        goals.append(next_goal(task))
+        task.max_s = 0.0 if happened(task) == ["placed 1", "counted 1"] else ClearTable.max_s  # type: ignore[misc]
+        return True
+
+    def rest() -> Iterator[Waypoint]:
+        yield Waypoint("rest", (0, 0, 0), 0, dwell=1, until=remember)
+
+    follow(task, then(lambda: place(task), rest, lambda: press(task), rest))
+    go_on(robot, seed)
+    robot.close()
+    assert len(moments) == 2
+    assert_alike(*moments)
+    assert np.linalg.norm(goals[0] - goals[1]) > 0.1
+
+
+def next_goal(task: ClearTable) -> FloatArray:
+    """What the task's own plan goes for next, from the state as it is."""
+    plan = ClearTable.plan(task, np.random.default_rng(0))
+    return np.asarray(next(waypoint.goal for waypoint in plan if waypoint.kind != "rest"))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_arm_is_still_when_the_demonstrator_leaves_its_rest(robot: SimRobot, task: ClearTable, seed: int) -> None:
+    rests: dict[str, Observation] = {}
+
+    def each(obs: Observation, demonstrator: Demonstrator) -> None:
+        if task.events and KINDS[demonstrator.goal_kind] == "rest":
+            rests[happened(task)[-1]] = obs
+
+    play(robot, seed, each)
+    for obs in rests.values():
+        np.testing.assert_allclose(obs.joint_pos, robot.rest_joint_pos, atol=5e-4)
+        np.testing.assert_allclose(obs.joint_vel, 0, atol=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_demonstrator_counts_every_cube(robot: SimRobot, task: ClearTable, seed: int) -> None:
+    play(robot, seed)
+    n = task._n
+    assert task.success() and not task.failed() and task.score() == 1
+    assert happened(task) == [what for k in range(1, n + 1) for what in (f"placed {k}", f"counted {k}")]
+
+
+def test_the_nearest_cube_goes_first_and_is_entity_0(robot: SimRobot, task: ClearTable) -> None:
+    seed = seed_with(robot, 3)
+    first = task.entities().pos[0]
+    away = np.linalg.norm(task.entities().pos[:3, :2] - REST, axis=1)
+    assert (np.diff(away) >= FARTHER).all()
+    goals = []
+    go_on(robot, seed, lambda obs, demonstrator: goals.append((demonstrator.goal_kind, demonstrator.goal)))
+    approach = next(goal for kind, goal in goals if KINDS[kind] == "approach")
+    np.testing.assert_allclose(approach, first, atol=1e-3)
+
+
+def test_entities_empty_as_cubes_go_into_the_bin(robot: SimRobot, task: ClearTable) -> None:
+    seed = seed_with(robot, 2)
+    seen = []
+    go_on(robot, seed, lambda obs, demonstrator: seen.append(tuple(task.entities().visible[:3])))
+    assert list(dict.fromkeys(seen)) == [(True, True, False), (True, False, False), (False, False, False)]
+    assert task.entities().visible[3:].tolist() == [True, True, False]
+
+
+def press(task: ClearTable) -> Iterator[Waypoint]:
+    """Push the counter all the way and let go."""
+    x, y, z = task._counter.top
+    yield Waypoint("approach", (x, y, z + 0.06), 0)
+    yield Waypoint("press", (x, y, z + 0.009 - TRAVEL), 0, dwell=0.3)
+    yield Waypoint("retreat", (x, y, z + 0.06), 0)
+
+
+def place(task: ClearTable) -> Iterator[Waypoint]:
+    """The demonstrator's own pick and place of the nearest cube."""
+    yield from task._pick_and_place(task._nearest_first()[0])
+
+
+def then(*parts: Callable[[], Iterator[Waypoint]]) -> Plan:
+    """One plan after the other, each begun when the last has ended."""
+
+    def plan() -> Iterator[Waypoint]:
+        for part in parts:
+            yield from part()
+
+    return plan
+
+
+def test_a_press_before_anything_is_placed_fails(robot: SimRobot, task: ClearTable) -> None:
+    follow(task, lambda: press(task))
+    play(robot, 0)
+    assert task.failed() and not task.success() and task.score() == 0
+    assert happened(task) == ["pressed the counter with nothing to count"]
+
+
+def test_a_second_press_for_one_cube_fails_and_keeps_the_credit(robot: SimRobot, task: ClearTable) -> None:
+    seed_with(robot, 2)
+    follow(task, then(lambda: place(task), lambda: press(task), lambda: press(task)))
+    go_on(robot, 0)
+    assert task.failed() and task.score() == 0.5
+    assert happened(task) == ["placed 1", "counted 1", "pressed the counter with nothing to count"]
+
+
+def test_lifting_the_next_cube_before_the_press_fails(robot: SimRobot, task: ClearTable) -> None:
+    seed_with(robot, 2)
+    follow(task, then(lambda: place(task), lambda: place(task)))
+    go_on(robot, 0)
+    assert task.failed() and task.score() == 0.25
+    assert happened(task) == ["placed 1", "lifted a cube before the last one was counted"]
+
+
+def test_a_cube_held_still_inside_the_bin_is_not_placed_yet(robot: SimRobot, task: ClearTable) -> None:
+    robot.reset(0)
+
+    def hold() -> Iterator[Waypoint]:
+        for waypoint in place(task):
+            if waypoint.kind == "release":
+                yield Waypoint("carry", (*task._bin_xy, 0.04), 0, dwell=20)
+            yield waypoint
+
+    follow(task, hold)
+    task.max_s = 9.0  # type: ignore[misc]  # the arm would let go in the end
+    go_on(robot, 0)
+    assert task.score() == 0 and not task.events
+
+
+def test_taking_a_cube_out_of_the_bin_again_fails(robot: SimRobot, task: ClearTable) -> None:
+    robot.reset(0)
+    follow(task, lambda: place(task))
+    go_on_until(robot, "placed 1")
+    task._qpos[task._placed[0]][:3] = 0.45, 0, CUBE
+    robot.sleep_until(robot.now() + 0.1)
+    assert task.failed() and happened(task)[-1] == "took a cube out of the bin"
+
+
+def go_on_until(robot: SimRobot, what: str) -> None:
+    """Play until `what` happened."""
+
+    class Happened(Exception):
+        pass
+
+    def each(obs: Observation, demonstrator: Demonstrator) -> None:
+        if what in happened(robot.task):
+            raise Happened
+
+    with pytest.raises(Happened):
+        go_on(robot, 0, each)
+
+
+def test_a_cube_pushed_off_the_table_fails(robot: SimRobot, task: ClearTable) -> None:
+    robot.reset(0)
+    task._qpos[0][:3] = 0.85, 0, 0.1
+    robot.sleep_until(0.1)
+    assert task.failed() and happened(task) == ["lost a cube"]
+
+
+def test_a_lost_grasp_is_tried_again(robot: SimRobot, task: ClearTable) -> None:
+    seed = seed_with(robot, 2)
+    snatched = []
+
+    def snatch(obs: Observation, demonstrator: Demonstrator) -> None:
+        i = task._nearest_first()[0] if not snatched else snatched[0]
+        if not snatched and task._qpos[i][2] > 0.06:
+            snatched.append(i)
+            task._qpos[i][:] = 0.5, 0, CUBE, 1, 0, 0, 0
+            task._qvel[i][:] = 0
+
+    go_on(robot, seed, snatch)
+    assert snatched and task.success()
+
+
+def test_cubes_lie_apart_and_two_or_three_take_part(robot: SimRobot, task: ClearTable) -> None:
+    counts = {2: 0, 3: 0}
+    for seed in range(200):
+        robot.reset(seed)
+        xy = task.entities().pos[: task._n, :2]
+        gaps = np.linalg.norm(xy[:, None] - xy[None], axis=-1)[np.triu_indices(task._n, 1)]
+        assert gaps.min() >= APART
+        counts[task._n] += 1
+    assert min(counts.values()) > 60
+
+
+def test_a_cube_that_takes_no_part_waits_out_of_sight(robot: SimRobot, task: ClearTable) -> None:
+    seed_with(robot, 2)
+    robot.sleep_until(1.0)
+    np.testing.assert_allclose(task._qpos[2][:3], np.add(STORE, (0, 0, CUBE)), atol=1e-3)
+    assert not task.entities().visible[2]
+    assert not task.events
+
+
+def test_a_new_episode_remembers_nothing_of_the_last(robot: SimRobot, task: ClearTable) -> None:
+    play(robot, 1)
+    robot.reset(0)
+    fresh = ClearTable()
+    again = SimRobot(fresh, cameras=())
+    again.reset(0)
+    np.testing.assert_array_equal(robot.data.qpos, again.data.qpos)
+    np.testing.assert_array_equal(robot.model.geom_rgba, again.model.geom_rgba)
+    np.testing.assert_array_equal(robot.model.body_pos, again.model.body_pos)
+    assert fresh.instruction == task.instruction and not task.events and task.score() == 0
