@@ -69,6 +69,8 @@ class Demonstrator:
         self._waypoints: Iterator[Waypoint] | None = None
         self._move: _Move | None = None
         self._chunk: ActionChunk | None = None
+        # what is wanted now; set from the arm itself when a demonstration begins
+        self._joint_pos, self._gripper, self._pos, self._yaw = self._rest, 0.0, self._rest_pos, 0.0
 
     def start(self, seed: int) -> None:
         """Begin a demonstration of the episode that the robot was reset to."""
