@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from policies.memoryvla.batches import Batches
 from policies.memoryvla.checkpoint import load_checkpoint, save_checkpoint
 from policies.memoryvla.frames import FrameTable, prepare
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
@@ -57,106 +58,44 @@ def train(
     table = prepare(
         stores, kinematics, config.model, prepared or folder / "frames", lambda n, of: progress("prepare", n, of, {})
     )
+    made_by = {**made_by, "seeds": table.seeds, "episodes": len(table.task), "device": device.type}
+    encoder = Path(config.encoder) if config.encoder else _see(config, table, device, folder, made_by, progress)
+    return _remember(config, table, encoder, device, folder, kinematics, made_by, progress, evaluate)
+
+
+def _see(
+    config: TrainConfig,
+    table: FrameTable,
+    device: torch.device,
+    folder: Path,
+    made_by: dict[str, object],
+    progress: Progress,
+) -> Path:
+    """The first stage: the encoder and, on what one moment tells, the expert. Returns its checkpoint."""
     torch.manual_seed(config.seed)
+    model = MemoryVLA(config.model).to(device)
     normalizer = Normalizer.fit(np.asarray(table.proprio, np.float64), np.asarray(table.actions, np.float64))
-    model = MemoryVLA(config.model)
-    if config.encoder is not None:
-        first, normalizer, _ = load_checkpoint(Path(config.encoder))
-        model.load_state_dict(
-            {name: w for name, w in first.state_dict().items() if not name.startswith("bank.")}, strict=False
-        )
-    model.to(device)
     batches = Batches(table, normalizer, device)
-    walls = {}
-    if config.encoder is None:
-        walls["see_s"] = _see(config, model, batches, folder / "see", progress)
-        save_checkpoint(folder / "encoder.safetensors", model, normalizer, {**made_by, **walls})
-    tokens = encode(model, batches, lambda n, of: progress("encode", n, of, {}))
-    model.encoder.requires_grad_(False)
-    model.entities_of_cognitive.requires_grad_(False)
-    model.entities_of_perceptual.requires_grad_(False)
-    trainer = Trainer(
-        model, lambda step: _remember(config, model, batches, tokens, step), config.remember, folder / "remember"
-    )
-    while trainer.step < config.remember.steps:
-        following = trainer.step - trainer.step % config.evaluate_every + config.evaluate_every
-        trainer.run(lambda step, losses: progress("remember", step, config.remember.steps, losses), until=following)
-        if evaluate is not None:
-            evaluate(_averaged(trainer, model, normalizer, kinematics), trainer.step)
-    trainer.use_average()
-    walls["remember_s"] = trainer.wall_s
-    path = folder / "policy.safetensors"
-    save_checkpoint(path, model, normalizer, {**made_by, **walls, "seeds": table.seeds, "episodes": len(table.task)})
-    return path
-
-
-class Batches:
-    """Draws frames and episodes from a table; all chance comes from the generator given."""
-
-    def __init__(self, table: FrameTable, normalizer: Normalizer, device: torch.device) -> None:
-        self.table, self.device = table, device
-        self.proprio = normalizer.proprio(np.asarray(table.proprio)).astype(np.float32)
-        self.actions = normalizer.actions_in(np.asarray(table.actions)).astype(np.float32)
-        self.episode = table.episode_of()
-        self.of_task = [np.flatnonzero(table.task == task) for task in range(len(table.tasks))]
-        self.frames_of_task = [np.flatnonzero(np.isin(self.episode, of)) for of in self.of_task]
-
-    def frames(self, count: int, random: torch.Generator) -> np.ndarray:
-        """`count` frames, every task the same share."""
-        task = torch.randint(len(self.of_task), (count,), generator=random).tolist()
-        share = torch.rand(count, generator=random, dtype=torch.float64).tolist()
-        return np.sort(
-            [self.frames_of_task[k][int(u * len(self.frames_of_task[k]))] for k, u in zip(task, share, strict=True)]
-        )
-
-    def rolls(self, count: int, stride: int, random: torch.Generator) -> list[np.ndarray]:
-        """The frames of `count` episodes, longest first, every `stride`-th from a random start, tasks in turn."""
-        chosen = []
-        for number in range(count):
-            of = self.of_task[number % len(self.of_task)]
-            episode = of[int(torch.randint(len(of), (), generator=random))]
-            phase = int(torch.randint(stride, (), generator=random))
-            chosen.append(np.arange(self.table.first[episode] + phase, self.table.first[episode + 1], stride))
-        return sorted(chosen, key=len, reverse=True)
-
-    def tensor(self, values: np.ndarray) -> Tensor:
-        """`values` on the device."""
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
-
-    def seen(self, frames: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """What the encoder takes: images, words, proprioception."""
-        words = self.table.words[self.episode[frames]]
-        return self.tensor(self.table.images[frames]), self.tensor(words), self.tensor(self.proprio[frames])
-
-    def done(self, frames: np.ndarray) -> tuple[Tensor, Tensor]:
-        """What the expert learns: actions and whether each counts."""
-        return self.tensor(self.actions[frames]), self.tensor(self.table.valid[frames])
-
-
-def _see(config: TrainConfig, model: MemoryVLA, batches: Batches, folder: Path, progress: Progress) -> float:
-    """The first stage; returns its wall time [s]."""
     model.bank.requires_grad_(False)
     model.goal.requires_grad_(False)
 
     def loss(step: int) -> Losses:
         random = chance(config.seed, step)
         frames = batches.frames(config.frames, random)
-        with torch.autocast(batches.device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             cognitive, perceptual = model.encoder(*batches.seen(frames))
-            table = batches.table
-            where = model.entity_loss(
-                cognitive, perceptual, batches.tensor(table.places[frames]), batches.tensor(table.visible[frames])
-            )
+            places, visible = batches.tensor(table.places[frames]), batches.tensor(table.visible[frames])
+            where = model.entity_loss(cognitive, perceptual, places, visible)
             actions, valid = batches.done(frames)
             move = model.sampler.loss(model.expert, actions, cognitive, perceptual, valid, random)
         return {"loss": where + move, "entities": where.detach(), "action": move.detach()}
 
-    trainer = Trainer(model, loss, config.see, folder)
+    trainer = Trainer(model, loss, config.see, folder / "see")
     trainer.run(lambda step, losses: progress("see", step, config.see.steps, losses))
     trainer.use_average()
-    model.bank.requires_grad_(True)
-    model.goal.requires_grad_(True)
-    return trainer.wall_s
+    path = folder / "encoder.safetensors"
+    save_checkpoint(path, model, normalizer, {**made_by, "see_s": trainer.wall_s})
+    return path
 
 
 @torch.no_grad()
@@ -176,10 +115,47 @@ def encode(
 
 
 def _remember(
+    config: TrainConfig,
+    table: FrameTable,
+    encoder: Path,
+    device: torch.device,
+    folder: Path,
+    kinematics: Kinematics,
+    made_by: dict[str, object],
+    progress: Progress,
+    evaluate: Evaluate | None,
+) -> Path:
+    """The second stage: memory, expert and sub-goals on the frozen encoder's tokens. Returns the checkpoint."""
+    torch.manual_seed(config.seed)
+    model = MemoryVLA(config.model)
+    first, normalizer, its = load_checkpoint(encoder)
+    seen = {name: weight for name, weight in first.state_dict().items() if not name.startswith(("bank.", "goal."))}
+    model.load_state_dict(seen, strict=False)
+    model.to(device)
+    batches = Batches(table, normalizer, device)
+    tokens = encode(model, batches, lambda n, of: progress("encode", n, of, {}))
+    for frozen in (model.encoder, model.entities_of_cognitive, model.entities_of_perceptual):
+        frozen.requires_grad_(False)
+    trainer = Trainer(
+        model, lambda step: _rolled_loss(config, model, batches, tokens, step), config.remember, folder / "remember"
+    )
+    while trainer.step < config.remember.steps:
+        following = trainer.step - trainer.step % config.evaluate_every + config.evaluate_every
+        trainer.run(lambda step, losses: progress("remember", step, config.remember.steps, losses), until=following)
+        if evaluate is not None:
+            evaluate(_averaged(trainer, model, normalizer, kinematics), trainer.step)
+    trainer.use_average()
+    path = folder / "policy.safetensors"
+    walls = {"see_s": its.get("see_s"), "remember_s": trainer.wall_s}
+    save_checkpoint(path, model, normalizer, {**made_by, **walls})
+    return path
+
+
+def _rolled_loss(
     config: TrainConfig, model: MemoryVLA, batches: Batches, tokens: tuple[Tensor, Tensor], step: int
 ) -> Losses:
-    """The second stage's loss: chunks and sub-goals from what a memory rolled through whole episodes holds."""
-    random = chance(config.seed + 1, step)
+    """Chunks and sub-goals from what a memory, rolled through whole episodes, holds."""
+    random = chance(config.seed, step)
     table = batches.table
     stride = round(config.model.period / table.stride_s)
     rolls = batches.rolls(config.episodes, stride, random)
@@ -187,13 +163,11 @@ def _remember(
     padded = np.stack([np.pad(roll, (0, lengths[0] - len(roll)), mode="edge") for roll in rolls])
     flat = np.concatenate([padded[: sum(n > k for n in lengths), k] for k in range(lengths[0])])
     if model.bank.config.enabled:
-        at = torch.from_numpy(padded)
-        cognitive, perceptual = tokens[0][at].float(), tokens[1][at].float()
-        cognitive, perceptual = model.bank.roll(
-            cognitive, perceptual, batches.tensor(table.t[padded]), lengths, config.grad_window
-        )
-    else:
-        cognitive, perceptual = tokens[0][flat].float(), tokens[1][flat].float()
+        at, t = torch.from_numpy(padded), batches.tensor(table.t[padded])
+        cognitive, perceptual = (stream[at].float() for stream in tokens)
+        cognitive, perceptual = model.bank.roll(cognitive, perceptual, t, lengths, config.grad_window)
+    else:  # nothing is ever retrieved: what is fused is what is seen
+        cognitive, perceptual = (stream[flat].float() for stream in tokens)
     with torch.autocast(batches.device.type, torch.bfloat16):
         goal, metrics = model.goal_loss(cognitive, batches.tensor(table.goal[flat]), batches.tensor(table.kind[flat]))
         some = torch.randint(len(flat), (config.chunks,), generator=random)

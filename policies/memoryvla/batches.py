@@ -1,0 +1,56 @@
+"""Draws of frames and of whole episodes, as tensors."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from policies.memoryvla.frames import FrameTable
+from policies.memoryvla.normalize import Normalizer
+
+Frames = NDArray[np.int64]  # rows of the table
+
+
+class Batches:
+    """Draws frames and episodes from a table; all chance comes from the generator given."""
+
+    def __init__(self, table: FrameTable, normalizer: Normalizer, device: torch.device) -> None:
+        self.table, self.device = table, device
+        self.proprio = normalizer.proprio(np.asarray(table.proprio)).astype(np.float32)
+        self.actions = normalizer.actions_in(np.asarray(table.actions)).astype(np.float32)
+        self.episode = table.episode_of()
+        self.of_task = [np.flatnonzero(table.task == task) for task in range(len(table.tasks))]
+        self.frames_of_task = [np.flatnonzero(np.isin(self.episode, of)) for of in self.of_task]
+
+    def frames(self, count: int, random: torch.Generator) -> Frames:
+        """`count` frames, every task the same share."""
+        task = torch.randint(len(self.of_task), (count,), generator=random).tolist()
+        share = torch.rand(count, generator=random, dtype=torch.float64).tolist()
+        return np.sort(
+            [self.frames_of_task[k][int(u * len(self.frames_of_task[k]))] for k, u in zip(task, share, strict=True)]
+        )
+
+    def rolls(self, count: int, stride: int, random: torch.Generator) -> list[Frames]:
+        """The frames of `count` episodes, longest first, every `stride`-th from a random start, tasks in turn."""
+        chosen = []
+        for number in range(count):
+            of = self.of_task[number % len(self.of_task)]
+            episode = of[int(torch.randint(len(of), (), generator=random))]
+            phase = int(torch.randint(stride, (), generator=random))
+            chosen.append(np.arange(self.table.first[episode] + phase, self.table.first[episode + 1], stride))
+        return sorted(chosen, key=len, reverse=True)
+
+    def tensor(self, values: NDArray[Any]) -> Tensor:
+        """`values` on the device."""
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    def seen(self, frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
+        """What the encoder takes: images, words, proprioception."""
+        words = self.table.words[self.episode[frames]]
+        return self.tensor(self.table.images[frames]), self.tensor(words), self.tensor(self.proprio[frames])
+
+    def done(self, frames: Frames) -> tuple[Tensor, Tensor]:
+        """What the expert learns: actions and whether each counts."""
+        return self.tensor(self.actions[frames]), self.tensor(self.table.valid[frames])
