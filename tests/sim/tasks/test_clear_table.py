@@ -1,15 +1,15 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from robomem.types import FloatArray, Observation
-from sim.experts import Demonstrator
+from robomem.types import FloatArray
 from sim.robot import SimRobot
 from sim.tasks.button import TRAVEL
 from sim.tasks.clear_table import APART, CUBE, FARTHER, REST, STORE, ClearTable
 from sim.waypoints import KINDS, Waypoint
-from tests.sim.tasks.play import Plan, assert_alike, follow, go_on, happened, look, play
+from tests.sim.demonstrations import demonstrate
+from tests.sim.tasks.play import assert_alike, follow, happened, look
 
 
 @pytest.fixture
@@ -38,22 +38,19 @@ def seed_with(robot: SimRobot, n: int) -> int:
 def test_resting_before_and_after_the_press_looks_the_same_and_needs_different_actions(seed: int) -> None:
     task = ClearTable()
     robot = SimRobot(task, cameras=())
-    robot.reset(seed)
     moments, goals = [], []
 
     def remember() -> bool:
         moments.append(look(robot))
         goals.append(next_goal(task))
-        task.max_s = 0.0 if happened(task) == ["placed 1", "counted 1"] else ClearTable.max_s  # type: ignore[misc]
         return True
 
     def rest() -> Iterator[Waypoint]:
         yield Waypoint("rest", (0, 0, 0), 0, dwell=1, until=remember)
 
-    follow(task, then(lambda: place(task), rest, lambda: press(task), rest))
-    go_on(robot, seed)
+    follow(task, lambda: place(task), rest, lambda: press(task), rest)
+    demonstrate(robot, seed, until=lambda: len(moments) == 2)
     robot.close()
-    assert len(moments) == 2
     assert_alike(*moments)
     assert np.linalg.norm(goals[0] - goals[1]) > 0.1
 
@@ -66,21 +63,19 @@ def next_goal(task: ClearTable) -> FloatArray:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_the_arm_is_still_when_the_demonstrator_leaves_its_rest(robot: SimRobot, task: ClearTable, seed: int) -> None:
-    rests: dict[str, Observation] = {}
-
-    def each(obs: Observation, demonstrator: Demonstrator) -> None:
-        if task.events and KINDS[demonstrator.goal_kind] == "rest":
-            rests[happened(task)[-1]] = obs
-
-    play(robot, seed, each)
-    for obs in rests.values():
+    shown = demonstrate(robot, seed)
+    at_rest = np.array(shown.kinds) == KINDS.index("rest")
+    leaves = np.flatnonzero(at_rest[:-1] & ~at_rest[1:])
+    assert len(leaves) == 2 * task._n
+    for i in leaves:
+        obs = shown.frames[i].obs
         np.testing.assert_allclose(obs.joint_pos, robot.rest_joint_pos, atol=5e-4)
         np.testing.assert_allclose(obs.joint_vel, 0, atol=1e-2)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_demonstrator_counts_every_cube(robot: SimRobot, task: ClearTable, seed: int) -> None:
-    play(robot, seed)
+    demonstrate(robot, seed)
     n = task._n
     assert task.success() and not task.failed() and task.score() == 1
     assert happened(task) == [what for k in range(1, n + 1) for what in (f"placed {k}", f"counted {k}")]
@@ -91,16 +86,19 @@ def test_the_nearest_cube_goes_first_and_is_entity_0(robot: SimRobot, task: Clea
     first = task.entities().pos[0]
     away = np.linalg.norm(task.entities().pos[:3, :2] - REST, axis=1)
     assert (np.diff(away) >= FARTHER).all()
-    goals = []
-    go_on(robot, seed, lambda obs, demonstrator: goals.append((demonstrator.goal_kind, demonstrator.goal)))
-    approach = next(goal for kind, goal in goals if KINDS[kind] == "approach")
-    np.testing.assert_allclose(approach, first, atol=1e-3)
+    shown = demonstrate(robot, seed, until=lambda: robot.now() > 1.5)
+    np.testing.assert_allclose(shown.goals[shown.kinds.index(KINDS.index("approach"))], first, atol=1e-3)
 
 
 def test_entities_empty_as_cubes_go_into_the_bin(robot: SimRobot, task: ClearTable) -> None:
     seed = seed_with(robot, 2)
     seen = []
-    go_on(robot, seed, lambda obs, demonstrator: seen.append(tuple(task.entities().visible[:3])))
+
+    def note() -> bool:
+        seen.append(tuple(task.entities().visible[:3]))
+        return False
+
+    demonstrate(robot, seed, until=note)
     assert list(dict.fromkeys(seen)) == [(True, True, False), (True, False, False), (False, False, False)]
     assert task.entities().visible[3:].tolist() == [True, True, False]
 
@@ -118,35 +116,25 @@ def place(task: ClearTable) -> Iterator[Waypoint]:
     yield from task._pick_and_place(task._nearest_first()[0])
 
 
-def then(*parts: Callable[[], Iterator[Waypoint]]) -> Plan:
-    """One plan after the other, each begun when the last has ended."""
-
-    def plan() -> Iterator[Waypoint]:
-        for part in parts:
-            yield from part()
-
-    return plan
-
-
 def test_a_press_before_anything_is_placed_fails(robot: SimRobot, task: ClearTable) -> None:
     follow(task, lambda: press(task))
-    play(robot, 0)
+    demonstrate(robot, 0)
     assert task.failed() and not task.success() and task.score() == 0
     assert happened(task) == ["pressed the counter with nothing to count"]
 
 
 def test_a_second_press_for_one_cube_fails_and_keeps_the_credit(robot: SimRobot, task: ClearTable) -> None:
-    seed_with(robot, 2)
-    follow(task, then(lambda: place(task), lambda: press(task), lambda: press(task)))
-    go_on(robot, 0)
+    seed = seed_with(robot, 2)
+    follow(task, lambda: place(task), lambda: press(task), lambda: press(task))
+    demonstrate(robot, seed)
     assert task.failed() and task.score() == 0.5
     assert happened(task) == ["placed 1", "counted 1", "pressed the counter with nothing to count"]
 
 
 def test_lifting_the_next_cube_before_the_press_fails(robot: SimRobot, task: ClearTable) -> None:
-    seed_with(robot, 2)
-    follow(task, then(lambda: place(task), lambda: place(task)))
-    go_on(robot, 0)
+    seed = seed_with(robot, 2)
+    follow(task, lambda: place(task), lambda: place(task))
+    demonstrate(robot, seed)
     assert task.failed() and task.score() == 0.25
     assert happened(task) == ["placed 1", "lifted a cube before the last one was counted"]
 
@@ -161,32 +149,17 @@ def test_a_cube_held_still_inside_the_bin_is_not_placed_yet(robot: SimRobot, tas
             yield waypoint
 
     follow(task, hold)
-    task.max_s = 9.0  # type: ignore[misc]  # the arm would let go in the end
-    go_on(robot, 0)
+    demonstrate(robot, 0, until=lambda: robot.now() > 9)
     assert task.score() == 0 and not task.events
 
 
 def test_taking_a_cube_out_of_the_bin_again_fails(robot: SimRobot, task: ClearTable) -> None:
     robot.reset(0)
     follow(task, lambda: place(task))
-    go_on_until(robot, "placed 1")
+    demonstrate(robot, 0, until=lambda: "placed 1" in happened(task))
     task._qpos[task._placed[0]][:3] = 0.45, 0, CUBE
     robot.sleep_until(robot.now() + 0.1)
     assert task.failed() and happened(task)[-1] == "took a cube out of the bin"
-
-
-def go_on_until(robot: SimRobot, what: str) -> None:
-    """Play until `what` happened."""
-
-    class Happened(Exception):
-        pass
-
-    def each(obs: Observation, demonstrator: Demonstrator) -> None:
-        if what in happened(robot.task):
-            raise Happened
-
-    with pytest.raises(Happened):
-        go_on(robot, 0, each)
 
 
 def test_a_cube_pushed_off_the_table_fails(robot: SimRobot, task: ClearTable) -> None:
@@ -200,14 +173,15 @@ def test_a_lost_grasp_is_tried_again(robot: SimRobot, task: ClearTable) -> None:
     seed = seed_with(robot, 2)
     snatched = []
 
-    def snatch(obs: Observation, demonstrator: Demonstrator) -> None:
+    def snatch() -> bool:
         i = task._nearest_first()[0] if not snatched else snatched[0]
         if not snatched and task._qpos[i][2] > 0.06:
             snatched.append(i)
             task._qpos[i][:] = 0.5, 0, CUBE, 1, 0, 0, 0
             task._qvel[i][:] = 0
+        return False
 
-    go_on(robot, seed, snatch)
+    demonstrate(robot, seed, until=snatch)
     assert snatched and task.success()
 
 
@@ -231,7 +205,7 @@ def test_a_cube_that_takes_no_part_waits_out_of_sight(robot: SimRobot, task: Cle
 
 
 def test_a_new_episode_remembers_nothing_of_the_last(robot: SimRobot, task: ClearTable) -> None:
-    play(robot, 1)
+    demonstrate(robot, 1)
     robot.reset(0)
     fresh = ClearTable()
     again = SimRobot(fresh, cameras=())

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +8,8 @@ from sim.robot import SimRobot
 from sim.tasks.cover import GRASP_HEIGHT
 from sim.tasks.guess_where import LOWER_S, SHOWN_AT, SWAP_S, GuessWhere
 from sim.waypoints import Waypoint
-from tests.sim.tasks.play import assert_alike, follow, go_on, happened, look, play
+from tests.sim.demonstrations import demonstrate
+from tests.sim.tasks.play import assert_alike, follow, happened, look
 
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -29,13 +30,13 @@ def watch(robot: SimRobot, until: float) -> None:
     robot.sleep_until(until)
 
 
-def swapping_seed(robot: SimRobot, swaps: bool) -> int:
-    """A seed whose episode has covers change places, or has not."""
+def seed_where(robot: SimRobot, holds: Callable[[GuessWhere], bool]) -> int:
+    """The first seed whose episode, as reset, is such that `holds`."""
     task = robot.task
     assert isinstance(task, GuessWhere)
     for seed in range(100):
         robot.reset(seed)
-        if bool(task._script.pair) == swaps:
+        if holds(task):
             return seed
     raise AssertionError("no such episode in 100")
 
@@ -86,7 +87,7 @@ def _magenta(picture: np.ndarray) -> int:
 def test_swapped_covers_stand_where_the_others_stood_and_the_block_moved_along(
     robot: SimRobot, task: GuessWhere
 ) -> None:
-    robot.reset(swapping_seed(robot, True))
+    robot.reset(seed_where(robot, lambda task: bool(task._script.pair)))
     a, b = task._script.pair
     task.hide_under(a)
     before = [cover.pos for cover in task._covers]
@@ -122,7 +123,7 @@ def test_half_of_the_episodes_swap_and_every_cover_hides_the_block_equally_often
 
 
 def test_the_scene_is_still_between_the_cover_coming_down_and_the_light(robot: SimRobot, task: GuessWhere) -> None:
-    robot.reset(swapping_seed(robot, False))
+    robot.reset(seed_where(robot, lambda task: not task._script.pair))
     assert task._covers[task._hidden].lifted() == SHOWN_AT
     watch(robot, task._script.lower_at + LOWER_S + 0.01)
     before = np.array([cover.pos for cover in task._covers])
@@ -133,7 +134,7 @@ def test_the_scene_is_still_between_the_cover_coming_down_and_the_light(robot: S
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_demonstrator_waits_for_the_light_and_finds_the_block(robot: SimRobot, task: GuessWhere, seed: int) -> None:
-    play(robot, seed)
+    demonstrate(robot, seed)
     assert task.success() and task.score() == 1
     assert [what.split(" on ")[0] for what in happened(task)] == ["green", "closed", "uncovered the block"]
 
@@ -151,7 +152,7 @@ def uncover(task: GuessWhere, cover: int, wait: bool = True, lift: float = 0.08)
 def test_a_cover_touched_before_the_light_is_green_fails(robot: SimRobot, task: GuessWhere) -> None:
     robot.reset(0)
     follow(task, lambda: uncover(task, task._hidden, wait=False))
-    go_on(robot, 0)
+    demonstrate(robot, 0)
     assert task.failed() and not task.success() and task.score() == 0
     assert "before the light was green" in happened(task)[-1]
 
@@ -160,7 +161,7 @@ def test_lifting_another_cover_fails_without_credit(robot: SimRobot, task: Guess
     robot.reset(0)
     wrong = (task._hidden + 1) % 3
     follow(task, lambda: uncover(task, wrong))
-    go_on(robot, 0)
+    demonstrate(robot, 0)
     assert task.failed() and task.score() == 0
     assert happened(task) == ["green", f"closed on cover {wrong}", f"lifted cover {wrong}, which hides nothing"]
 
@@ -168,13 +169,12 @@ def test_lifting_another_cover_fails_without_credit(robot: SimRobot, task: Guess
 def test_holding_the_right_knob_is_half_and_lifting_too_little_is_no_success(robot: SimRobot, task: GuessWhere) -> None:
     robot.reset(0)
     follow(task, lambda: uncover(task, task._hidden, lift=0.03))
-    go_on(robot, 0)
+    demonstrate(robot, 0)
     assert not task.success() and not task.failed() and task.score() == 0.5
 
 
 def test_toppling_even_the_right_cover_fails(robot: SimRobot, task: GuessWhere) -> None:
-    robot.reset(0)
-    task.hide_under(1)
+    seed = seed_where(robot, lambda task: task._hidden == 1)
 
     def sweep() -> Iterator[Waypoint]:
         yield Waypoint("wait", (0.34, 0, 0.36), 0, until=lambda: "green" in happened(task))
@@ -184,7 +184,7 @@ def test_toppling_even_the_right_cover_fails(robot: SimRobot, task: GuessWhere) 
         yield Waypoint("carry", (x, y - 0.1, z), 0, speed=0.8, dwell=1)
 
     follow(task, sweep)
-    go_on(robot, 0)
+    demonstrate(robot, seed)
     assert task.failed() and happened(task) == ["green", "toppled cover 1"]
 
 
@@ -200,7 +200,7 @@ def test_the_first_hand_on_a_knob_decides_the_partial_credit(robot: SimRobot, ta
         yield from uncover(task, right, wait=False, lift=0.03)
 
     follow(task, first_the_wrong_one)
-    go_on(robot, 0)
+    demonstrate(robot, 0)
     assert not task.failed() and task.score() == 0
 
 
@@ -215,7 +215,7 @@ def test_entities_are_the_block_the_covers_along_y_and_the_lamp(robot: SimRobot,
 
 
 def test_a_new_episode_remembers_nothing_of_the_last(robot: SimRobot, task: GuessWhere) -> None:
-    play(robot, 1)
+    demonstrate(robot, 1)
     robot.reset(0)
     first = robot.data.qpos.copy(), task.model.geom("lamp").rgba.copy(), task.instruction
     fresh = GuessWhere()
