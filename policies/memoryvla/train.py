@@ -5,12 +5,14 @@ Then the encoder is frozen and every frame is encoded once, so that the second s
 episodes in time order, costs only its cheap part.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from policies.memoryvla.batches import Batches
@@ -21,6 +23,7 @@ from policies.memoryvla.normalize import Normalizer
 from policies.memoryvla.policy import MemoryVLAPolicy
 from robomem.data.store import EpisodeStore
 from robomem.interfaces import Kinematics
+from robomem.learn.checkpoints import replace_file
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, of, losses
@@ -55,12 +58,11 @@ def train(
 ) -> Path:
     """Train, or go on with the run in `folder`; returns the checkpoint file. `evaluate` sees the policy as it grows."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    table = prepare(
-        stores, kinematics, config.model, prepared or folder / "frames", lambda n, of: progress("prepare", n, of, {})
-    )
+    prepared = prepared or folder / "frames"
+    table = prepare(stores, kinematics, config.model, prepared, lambda n, of: progress("prepare", n, of, {}))
     made_by = {**made_by, "seeds": table.seeds, "episodes": len(table.task), "device": device.type}
     encoder = Path(config.encoder) if config.encoder else _see(config, table, device, folder, made_by, progress)
-    return _remember(config, table, encoder, device, folder, kinematics, made_by, progress, evaluate)
+    return _remember(config, table, encoder, prepared, device, folder, kinematics, made_by, progress, evaluate)
 
 
 def _see(
@@ -100,9 +102,9 @@ def _see(
 
 @torch.no_grad()
 def encode(
-    model: MemoryVLA, batches: Batches, progress: Callable[[int, int], None], size: int = 256
-) -> tuple[Tensor, Tensor]:
-    """Cognitive (F, 1, D) and perceptual (F, N, Dp) tokens of every frame, bfloat16."""
+    model: MemoryVLA, batches: Batches, path: Path, progress: Callable[[int, int], None], size: int = 256
+) -> None:
+    """Write the cognitive (F, 1, D) and perceptual (F, N, Dp) tokens of every frame to `path`, bfloat16."""
     cognitive, perceptual = [], []
     frames = np.arange(len(batches.episode))
     for start in range(0, len(frames), size):
@@ -111,13 +113,15 @@ def encode(
         cognitive.append(c.bfloat16())
         perceptual.append(p.bfloat16())
         progress(min(start + size, len(frames)), len(frames))
-    return torch.cat(cognitive), torch.cat(perceptual)
+    tokens = {"cognitive": torch.cat(cognitive), "perceptual": torch.cat(perceptual)}
+    replace_file(path, lambda file: save_file(tokens, file))
 
 
 def _remember(
     config: TrainConfig,
     table: FrameTable,
     encoder: Path,
+    prepared: Path,
     device: torch.device,
     folder: Path,
     kinematics: Kinematics,
@@ -133,7 +137,11 @@ def _remember(
     model.load_state_dict(seen, strict=False)
     model.to(device)
     batches = Batches(table, normalizer, device)
-    tokens = encode(model, batches, lambda n, of: progress("encode", n, of, {}))
+    kept = prepared / f"tokens-{zlib.crc32(encoder.read_bytes()):08x}.safetensors"  # runs share an encoder
+    if not kept.exists():
+        encode(model, batches, kept, lambda n, of: progress("encode", n, of, {}))
+    read = load_file(kept, device=str(device))
+    tokens = (read["cognitive"], read["perceptual"])
     for frozen in (model.encoder, model.entities_of_cognitive, model.entities_of_perceptual):
         frozen.requires_grad_(False)
     trainer = Trainer(
