@@ -38,6 +38,7 @@ class FrameTable:
     tasks: tuple[str, ...]
     stride_s: float
     seeds: dict[str, tuple[int, int]]  # task -> lowest and highest seed
+    identity: str  # of the episodes and the shapes that it was made from
 
     def __getattr__(self, name: str) -> Array:
         try:
@@ -111,7 +112,7 @@ def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfi
 def _opened(folder: Path, index: dict[str, Any]) -> FrameTable:
     columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["columns"]}
     seeds = {task: (low, high) for task, (low, high) in index["seeds"].items()}
-    return FrameTable(columns, tuple(index["tasks"]), index["stride_s"], seeds)
+    return FrameTable(columns, tuple(index["tasks"]), index["stride_s"], seeds, index["identity"])
 
 
 def _allocate(folder: Path, frames: int, config: MemoryVLAConfig) -> dict[str, Any]:

@@ -137,7 +137,8 @@ def _remember(
     model.load_state_dict(seen, strict=False)
     model.to(device)
     batches = Batches(table, normalizer, device)
-    kept = prepared / f"tokens-{zlib.crc32(encoder.read_bytes()):08x}.safetensors"  # runs share an encoder
+    which = zlib.crc32(encoder.read_bytes())
+    kept = prepared / f"tokens-{table.identity}-{which:08x}.safetensors"  # runs share an encoder
     if not kept.exists():
         encode(model, batches, kept, lambda n, of: progress("encode", n, of, {}))
     read = load_file(kept, device=str(device))
