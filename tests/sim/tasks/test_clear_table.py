@@ -140,8 +140,6 @@ def test_lifting_the_next_cube_before_the_press_fails(robot: SimRobot, task: Cle
 
 
 def test_a_cube_held_still_inside_the_bin_is_not_placed_yet(robot: SimRobot, task: ClearTable) -> None:
-    robot.reset(0)
-
     def hold() -> Iterator[Waypoint]:
         for waypoint in place(task):
             if waypoint.kind == "release":
@@ -154,7 +152,6 @@ def test_a_cube_held_still_inside_the_bin_is_not_placed_yet(robot: SimRobot, tas
 
 
 def test_taking_a_cube_out_of_the_bin_again_fails(robot: SimRobot, task: ClearTable) -> None:
-    robot.reset(0)
     follow(task, lambda: place(task))
     demonstrate(robot, 0, until=lambda: "placed 1" in happened(task))
     task._qpos[task._placed[0]][:3] = 0.45, 0, CUBE

@@ -150,7 +150,6 @@ def uncover(task: GuessWhere, cover: int, wait: bool = True, lift: float = 0.08)
 
 
 def test_a_cover_touched_before_the_light_is_green_fails(robot: SimRobot, task: GuessWhere) -> None:
-    robot.reset(0)
     follow(task, lambda: uncover(task, task._hidden, wait=False))
     demonstrate(robot, 0)
     assert task.failed() and not task.success() and task.score() == 0
@@ -167,7 +166,6 @@ def test_lifting_another_cover_fails_without_credit(robot: SimRobot, task: Guess
 
 
 def test_holding_the_right_knob_is_half_and_lifting_too_little_is_no_success(robot: SimRobot, task: GuessWhere) -> None:
-    robot.reset(0)
     follow(task, lambda: uncover(task, task._hidden, lift=0.03))
     demonstrate(robot, 0)
     assert not task.success() and not task.failed() and task.score() == 0.5
