@@ -7,7 +7,7 @@ episodes in time order, costs only its cheap part.
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,8 @@ class TrainConfig:
     seed: int = 0
     model: MemoryVLAConfig = field(default_factory=MemoryVLAConfig)
     encoder: str | None = None
-    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=4000, lr=8e-4, warmup=100, ema=0.995))
-    remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1500, lr=1e-3, ema=0.99))
+    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=2500, lr=8e-4, warmup=100, ema=0.995))
+    remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=1e-3))
     frames: int = 64  # a step of the first stage
     episodes: int = 24  # a step of the second stage
     chunks: int = 256  # chunks denoised in a step of the second stage
@@ -60,7 +60,14 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepared or folder / "frames"
     table = prepare(stores, kinematics, config.model, prepared, lambda n, of: progress("prepare", n, of, {}))
-    made_by = {**made_by, "seeds": table.seeds, "episodes": len(table.task), "device": device.type}
+    training = {name: value for name, value in asdict(config).items() if name not in ("model", "encoder")}
+    made_by = {
+        **made_by,
+        "training": training,
+        "seeds": table.seeds,
+        "episodes": len(table.task),
+        "device": device.type,
+    }
     encoder = Path(config.encoder) if config.encoder else _see(config, table, device, folder, made_by, progress)
     return _remember(config, table, encoder, prepared, device, folder, kinematics, made_by, progress, evaluate)
 

@@ -1,6 +1,7 @@
 """Over capacity, the two neighbours in time that are most alike become one (MemoryVLA eq. 9)."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +9,8 @@ from torch.nn import functional
 
 from robomem.memory.state import MemoryState
 from robomem.types import Image
+
+STREAMS = ("cognitive", "perceptual")
 
 
 def likeness(cognitive: Tensor, perceptual: Tensor) -> Tensor:
@@ -29,47 +32,54 @@ def write(state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor) 
     A full session first merges its most alike neighbours, the new entry among them: tokens are averaged by count, the
     time interval is the union, counts add up. Gradients flow into everything kept.
     """
-    slots = state.count.shape[1]
-    entries = {
-        "cognitive": torch.cat([state.cognitive, cognitive.unsqueeze(1)], dim=1),
-        "perceptual": torch.cat([state.perceptual, perceptual.unsqueeze(1)], dim=1),
-        "start": torch.cat([state.start, t.unsqueeze(1)], dim=1),
-        "end": torch.cat([state.end, t.unsqueeze(1)], dim=1),
-        "count": torch.cat([state.count, torch.ones_like(t).unsqueeze(1)], dim=1),
-        "attention": torch.cat([state.attention, torch.zeros_like(t).unsqueeze(1)], dim=1),
+    entry = {"cognitive": cognitive, "perceptual": perceptual, "start": t, "end": t}
+    entry |= {"count": torch.ones_like(t), "attention": torch.zeros_like(t)}
+    too_few = state.step < state.count.shape[1]  # steps to have filled any session
+    changes = _appended(state, entry) if too_few else _consolidated(state, entry)
+    return replace(state, step=state.step + 1, **changes)
+
+
+def _appended(state: MemoryState, entry: dict[str, Tensor]) -> dict[str, Any]:
+    """The entry goes to the first empty slot of every session."""
+    empty = torch.arange(state.count.shape[1], device=state.count.device) == state.length.unsqueeze(1)
+    return {
+        name: torch.where(_like(empty, tensor), entry[name].unsqueeze(1), tensor)
+        for name, tensor in state.tensors().items()
     }
+
+
+def _consolidated(state: MemoryState, entry: dict[str, Tensor]) -> dict[str, Any]:
+    """The entry goes to the first empty slot, or to the last after two neighbours have become one."""
+    slots = state.count.shape[1]
+    slot = torch.arange(slots, device=state.count.device)
     with torch.no_grad():
+        streams = (torch.cat([getattr(state, name), entry[name].unsqueeze(1)], dim=1) for name in STREAMS)
         full = state.length == slots
-        pair = likeness(entries["cognitive"], entries["perceptual"]).argmax(dim=1)
-        merged = torch.where(full, pair, slots)  # (B,) slot that takes its right neighbour in
-        slot = torch.arange(slots, device=t.device).expand(len(t), slots)
-        source = slot + (slot > merged.unsqueeze(1)).long()
+        merged = torch.where(full, likeness(*streams).argmax(dim=1), slots).unsqueeze(1)  # takes its neighbour in
+        source = slot + (slot > merged).long()
         source = torch.where(~full.unsqueeze(1) & (slot == state.length.unsqueeze(1)), slots, source)
-        merging = slot == merged.unsqueeze(1)
-        partner = (source + 1).clamp(max=slots)
-    count = entries["count"]
-    own, other = count.gather(1, source), count.gather(1, partner)
-    share = other / (own + other).clamp(min=1.0)
+        merging, partner = slot == merged, (merged + 1).clamp(max=slots)
 
-    def averaged(tokens: Tensor) -> Tensor:
-        def take(index: Tensor) -> Tensor:
-            return tokens.gather(1, index[:, :, None, None].expand(-1, -1, *tokens.shape[2:]))
+    def taken(name: str, index: Tensor) -> Tensor:
+        """Entries (B, K, ...) at `index` (B, K), where `slots` is the new one."""
+        held = getattr(state, name)
+        where = _like(index.clamp(max=slots - 1), held).expand(-1, -1, *held.shape[2:])
+        return torch.where(_like(index == slots, held), entry[name].unsqueeze(1), held.gather(1, where))
 
-        kept = take(source)
-        weight = share[:, :, None, None]
-        return torch.where(merging[:, :, None, None], (1 - weight) * kept + weight * take(partner), kept)
+    kept = {name: taken(name, source) for name in entry}
+    other = {name: taken(name, partner) for name in (*STREAMS, "end", "count")}
+    share = other["count"] / (kept["count"] + other["count"]).clamp(min=1.0)
+    for name in STREAMS:
+        weight, here = _like(share, kept[name]), _like(merging, kept[name])
+        kept[name] = torch.where(here, (1 - weight) * kept[name] + weight * other[name], kept[name])
+    kept["end"] = torch.where(merging, other["end"], kept["end"])
+    kept["count"] = torch.where(merging, kept["count"] + other["count"], kept["count"])
+    return {**kept, "thumbnails": _kept_pictures(state.thumbnails, source[0], slots)}
 
-    return replace(
-        state,
-        cognitive=averaged(entries["cognitive"]),
-        perceptual=averaged(entries["perceptual"]),
-        start=entries["start"].gather(1, source),
-        end=torch.where(merging, entries["end"].gather(1, partner), entries["end"].gather(1, source)),
-        count=own + torch.where(merging, other, torch.zeros_like(other)),
-        attention=entries["attention"].gather(1, source),
-        step=state.step + 1,
-        thumbnails=_kept_pictures(state.thumbnails, source[0], slots),
-    )
+
+def _like(values: Tensor, tensor: Tensor) -> Tensor:
+    """`values` (B, K) with as many dimensions as `tensor`."""
+    return values.view(*values.shape, *[1] * (tensor.dim() - 2))
 
 
 def _kept_pictures(pictures: tuple[Image | None, ...], source: Tensor, slots: int) -> tuple[Image | None, ...]:
