@@ -16,6 +16,7 @@ def make_episode(seed: int, length: int = 40, size: int = 16) -> Episode:
         **images,
         "t": np.arange(length) / 20,
         "joint_pos": rng.normal(size=(length, 7)),
+        "gripper": rng.random(length),
         "wanted": np.where(rng.random((length, 8)) < 0.05, np.nan, rng.normal(size=(length, 8))),
         "sent": rng.normal(size=(length, 8)),
         "starved": rng.random(length) < 0.1,
