@@ -98,9 +98,10 @@ def collect_task(
 
 def open_store(path: Path, meta: Mapping[str, Any]) -> Any:
     """The store at `path` to write to, made when there is none. Raises StoreError when it was made otherwise."""
+    from robomem.data.layout import is_vacant
     from robomem.data.store import EpisodeStore
 
-    if not path.exists() or not any(path.iterdir()):
+    if is_vacant(path):
         return EpisodeStore.create(path, meta)
     store = EpisodeStore.open(path, write=True)
     if dict(store.meta) != dict(meta):

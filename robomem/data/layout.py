@@ -9,6 +9,7 @@ episodes/000000.zip     one episode each, see episode_file.py
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from robomem.errors import StoreError
 FORMAT = "robomem-episodes"
 SCHEMA = 1
 ROOT, LEDGER, LOCK, EPISODES = "zarr.json", "ledger.jsonl", "writer.lock", "episodes"
+LOCK_PATIENCE = 1.0  # s that a killed writer may take to be gone
 DAMAGED = ".damaged"  # suffix of an episode file that was set aside
 
 
@@ -74,12 +76,22 @@ def lock_for_writing(path: Path) -> int:
     Raises StoreError when another writer holds it.
     """
     lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode(errors="replace") or "another process"
-        os.close(lock)
-        raise StoreError(f"{path} is already being written by {holder}; wait for it, or choose another store") from None
+    due = time.monotonic() + LOCK_PATIENCE
+    while not _is_locked(lock):
+        if time.monotonic() > due:
+            holder = os.pread(lock, 32, 0).decode(errors="replace") or "another process"
+            os.close(lock)
+            raise StoreError(f"{path} is already being written by {holder}; wait for it, or choose another store")
+        time.sleep(0.01)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
     return lock
+
+
+def _is_locked(lock: int) -> bool:
+    """Lock the file, if nobody else has."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

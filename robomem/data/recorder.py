@@ -1,5 +1,6 @@
 """Records the frames of a run and saves them as one episode."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,27 +11,41 @@ from robomem.data.episode import IMAGES, TRUTH, Episode
 from robomem.data.store import EpisodeStore
 from robomem.types import Frame, JointCommand
 
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 4 * 1024**3  # two 64 x 64 cameras at 10 Hz for five hours, two 640 x 480 for four minutes
 Annotate = Callable[[], Mapping[str, NDArray[Any]]]
 
 
 class EpisodeRecorder:
     """A sink that keeps frames in memory until `finish` saves them in `store`.
 
-    `annotate`, called once a frame, gives what only the simulator knows, saved as `truth/<name>`. Images that the
-    robot hands out again (cameras are slower than the loop) are kept once.
+    `annotate`, called once a frame, gives what only the simulator knows, saved as `truth/<name>`. An episode whose
+    images come to more than `max_bytes` is cut there, said in the log and by its info's "cut_at_tick"; the run goes on.
+    An image that is handed out again, as cameras are slower than the loop, counts once.
     """
 
-    def __init__(self, store: EpisodeStore, annotate: Annotate | None = None) -> None:
+    def __init__(self, store: EpisodeStore, annotate: Annotate | None = None, max_bytes: int = MAX_BYTES) -> None:
         self._store = store
         self._annotate = annotate
+        self._max_bytes = max_bytes
         self._frames: list[Frame] = []
         self._truth: list[Mapping[str, NDArray[Any]]] = []
+        self._bytes = 0
+        self._cut = False
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def append(self, frame: Frame) -> None:
         """Keep `frame`; returns at once."""
+        held = self._frames[-1].obs.images if self._frames else {}
+        self._bytes += sum(i.nbytes for name, i in frame.obs.images.items() if i is not held.get(name))
+        if self._bytes > self._max_bytes:
+            if not self._cut:
+                log.error("the episode is cut at tick %d: %d bytes are full", len(self._frames), self._max_bytes)
+            self._cut = True
+            return
         self._frames.append(frame)
         if self._annotate is not None:
             self._truth.append({name: np.array(value) for name, value in self._annotate().items()})
@@ -43,7 +58,8 @@ class EpisodeRecorder:
         """
         if not self._frames:
             return None
-        episode = Episode(self._arrays(), info)
+        cut = {"cut_at_tick": len(self._frames)} if self._cut else {}
+        episode = Episode(self._arrays(), {**info, **cut})
         number = self._store.append(episode)
         self.discard()
         return number
@@ -55,6 +71,7 @@ class EpisodeRecorder:
     def discard(self) -> None:
         """Forget the frames since the last `finish`."""
         self._frames, self._truth = [], []
+        self._bytes, self._cut = 0, False
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         frames = self._frames

@@ -1,10 +1,13 @@
 """The recorder turns the frames of a run into one stored episode."""
 
+import errno
+
 import numpy as np
 import pytest
 
 from robomem.data.recorder import EpisodeRecorder
 from robomem.data.store import EpisodeStore
+from robomem.errors import StoreError
 from robomem.interfaces import Sink
 from robomem.types import Frame, JointCommand, Mode, Observation
 
@@ -58,3 +61,30 @@ def test_an_aborted_episode_keeps_what_was_recorded(store):
     assert recorder.abort({"task": "push_buttons"}, "stopped by the operator") == 0
     assert store.lengths.tolist() == [4]
     assert store.info(0) == {"task": "push_buttons", "aborted": "stopped by the operator"}
+
+
+def test_an_episode_that_outgrows_memory_is_cut_and_says_so(store, caplog):
+    recorder = EpisodeRecorder(store, max_bytes=5 * 2 * 8 * 8 * 3)
+    for tick in range(9):
+        recorder.append(frame(tick))
+    recorder.finish({"seed": 1})
+    assert store.lengths.tolist() == [5] and store.info(0) == {"seed": 1, "cut_at_tick": 5}
+    assert [record.getMessage() for record in caplog.records] == ["the episode is cut at tick 5: 1920 bytes are full"]
+    recorder.append(frame(0))
+    recorder.finish({})
+    assert store.info(1) == {}
+
+
+def test_a_refused_save_keeps_the_frames_for_another_try(store, monkeypatch):
+    recorder = EpisodeRecorder(store)
+    for tick in range(4):
+        recorder.append(frame(tick))
+    with monkeypatch.context() as patch:
+        patch.setattr("robomem.data.store.write_file", disk_full)
+        with pytest.raises(StoreError, match="No space left"):
+            recorder.finish({})
+    assert recorder.finish({}) == 0 and store.lengths.tolist() == [4]
+
+
+def disk_full(path, data):
+    raise OSError(errno.ENOSPC, "No space left on device")

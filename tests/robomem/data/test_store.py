@@ -1,5 +1,7 @@
 """The episode store: what goes in comes out, now and in any later process."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import zarr
@@ -8,6 +10,7 @@ from zarr.storage import ZipStore
 from robomem.data.episode import Episode
 from robomem.data.store import EpisodeStore
 from robomem.errors import StoreError
+from tests.robomem.data.collector import Collector
 from tests.robomem.data.content import assert_same, make_episode
 
 
@@ -47,6 +50,20 @@ def test_a_second_writer_is_refused_and_readers_are_not(tmp_path):
         assert len(reader) == 0 and reader.refresh() == 1
         assert_same(reader.read(0), make_episode(0))
     EpisodeStore.open(tmp_path / "store", write=True).close()
+
+
+def test_readers_see_whole_episodes_only_while_a_writer_appends(tmp_path):
+    path, seen = tmp_path / "store", 0
+    EpisodeStore.create(path).close()
+    reader = EpisodeStore.open(path)
+    with Collector(path) as collector, ThreadPoolExecutor() as pool:
+        writing = pool.submit(collector.kill_after, episodes=12, seconds=0.0)
+        while not writing.done():
+            for number in range(seen, reader.refresh()):
+                assert_same(reader.read(number), make_episode(number, size=8))
+                seen = number + 1
+        assert reader.refresh() >= len(writing.result()) >= 12
+    assert seen > 0
 
 
 def test_an_episode_with_other_fields_is_refused_by_name(tmp_path):
