@@ -23,9 +23,8 @@ REPO_ID = "robomem/episodes"  # LeRobot wants a name; nothing is fetched or sent
 
 
 def lerobot_dataset() -> Any:
-    """The class, imported late because that takes seconds; its encoder's chatter and its progress bars are off."""
+    """The class, imported late because that takes seconds; its video encoder reports errors only."""
     os.environ.setdefault("SVT_LOG", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     return LeRobotDataset
