@@ -10,6 +10,7 @@ from sim.render import Painter
 from sim.tasks.task import Task
 
 ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
+FINGER_JOINTS = ("finger_left", "finger_right")
 GRIPPER_OPENING = 0.08  # m, Franka Hand data sheet
 DISTURBANCE_S = 0.8  # s, how long a disturbance lasts
 WARNINGS = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
@@ -44,6 +45,7 @@ class SimRobot:
         arm = [self.model.joint(name) for name in ARM_JOINTS]
         self._qpos = np.array([joint.qposadr[0] for joint in arm])
         self._dofs = np.array([joint.dofadr[0] for joint in arm])
+        self._fingers = np.array([self.model.joint(name).qposadr[0] for name in FINGER_JOINTS])
         self._ctrl = np.array([self.model.actuator(name).id for name in ARM_JOINTS])
         self._grip_ctrl = self.model.actuator("gripper").id
         self._grip_tendon = self.model.tendon("opening").id
@@ -70,6 +72,13 @@ class SimRobot:
         self._last = self._measured()
         self._ramp_from = self._ramp_to = self.data.ctrl.copy()
         self._ramp_start = 0
+
+    def pose(self, joint_pos: FloatArray, gripper: float) -> None:
+        """Put the arm at `joint_pos` (7,) [rad] and the gripper at 0 to 1 at once, to be looked at: no time passes."""
+        self.data.qpos[self._qpos] = joint_pos
+        self.data.qpos[self._fingers] = gripper * GRIPPER_OPENING / 2
+        self._pictures_due = self._steps
+        mujoco.mj_forward(self.model, self.data)
 
     @property
     def rest_joint_pos(self) -> FloatArray:

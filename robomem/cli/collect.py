@@ -1,7 +1,8 @@
 """Records demonstrations: the scripted demonstrator under the control loop, one store of episodes for each task.
 
-`robomem collect task=all episodes=300 first_seed=0 workers=2 out=data/demos`. Seeds that are already in the store are
-left out, so the same words go on after an interruption. A demonstration that fails is stored too, as such.
+`robomem collect task=all episodes=300 glances=10000 first_seed=0 workers=2 out=data/demos`. Glances are single moments
+of random scenes for the encoder to learn to see from, in stores of their own under glances/. What is already in the
+stores is left out, so the same words go on after an interruption. A demonstration that fails is stored too, as such.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,18 +25,20 @@ EXPERT_CHUNK_S = 1.0  # s, far more than a demonstrator's chunk
 
 @dataclass
 class Settings:
-    """`episodes` for every task, of seeds `first_seed` and up."""
+    """`episodes` and `glances` for every task, of seeds `first_seed` and up."""
 
     tasks: dict[str, Any]
     robot: dict[str, Any]
     kinematics: dict[str, Any]
     expert: dict[str, Any]
+    glancer: dict[str, Any]
     episodes: int
+    glances: int
     first_seed: int
     workers: int
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("first_seed", 0), ("workers", 1)):
+        for name, least in (("episodes", 0), ("glances", 0), ("first_seed", 0), ("workers", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
 
@@ -48,14 +51,27 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
         {"name": name, "task": task, **parts, **seeds, "path": str(folder.path / name)}
         for name, task in settings.tasks.items()
     ]
-    counts = {name: {"episodes": 0, "new": 0, "successes": 0, "ticks": 0} for name in settings.tasks}
+    counts = {name: {"episodes": 0, "new": 0, "successes": 0, "ticks": 0, "glances": 0} for name in settings.tasks}
     with Shown(dict.fromkeys(settings.tasks, settings.episodes)) as shown:
         for job, message in run_jobs("robomem.cli.collect:collect_task", jobs, settings.workers):
             count = counts[job["name"]]
-            for key in count:
+            for key in message:
                 count[key] += message[key]
             shown.advance(job["name"], f"{count['successes']}/{count['episodes']} solved", message["episodes"])
+    with Shown({f"glances of {name}": settings.glances for name in settings.tasks}) as shown:
+        for job, message in run_jobs("robomem.cli.glances:take", _glance_jobs(settings, folder), settings.workers):
+            counts[job["name"]]["glances"] += message["glances"]
+            shown.advance(f"glances of {job['name']}", steps=message["glances"])
     return {"seed": settings.first_seed, "tasks": counts}
+
+
+def _glance_jobs(settings: Settings, folder: RunFolder) -> list[dict[str, Any]]:
+    parts = {"robot": settings.robot, "kinematics": settings.kinematics, "glancer": settings.glancer}
+    seeds = {"first_seed": settings.first_seed, "count": settings.glances}
+    return [
+        {"name": name, "task": task, **parts, **seeds, "path": str(folder.path / "glances" / name)}
+        for name, task in settings.tasks.items()
+    ]
 
 
 def collect_task(

@@ -42,6 +42,7 @@ ABOVE, PRESS_FROM = 0.08, 0.04  # m, above cube and counter, where the last of t
 DROP = 0.11  # m, the tool above the table when it lets go over the bin
 FINGERTIP = 0.009  # m, from the tool frame to the end of the fingers
 UP = np.array([0.0, 0.0, 1.0])
+HELD = 0.3  # share of glances that show a cube in the hand
 
 
 class ClearTable(Task):
@@ -132,6 +133,19 @@ class ClearTable(Task):
                 yield from self._press()
             else:
                 yield from self._pick_and_place(self._nearest_first()[0])
+
+    def glance(self, rng: np.random.Generator) -> None:
+        self.reset(rng)
+        for _ in range(rng.integers(self._n + 1)):
+            i = self._nearest_first()[0]
+            x, y = self._bin_xy
+            across = rng.uniform(-1, 1) * (BIN_INSIDE[1] - CUBE)
+            self._qpos[i][:3] = x + SLOTS[len(self._placed)], y + across, BIN_WALL + CUBE
+            self._placed.append(i)
+
+    def hold(self, tool_pos: FloatArray, rng: np.random.Generator) -> None:
+        if len(self._placed) < self._n and rng.random() < HELD:
+            self._qpos[self._nearest_first()[0]][:3] = tool_pos
 
     def _press(self) -> Iterator[Waypoint]:
         goal, before = self._counter.top, self._presses

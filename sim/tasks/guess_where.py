@@ -32,6 +32,7 @@ REACTION_S = (0.15, 0.35)  # s, between the light and the demonstrator's first m
 SPEED, GRIP_S = 0.55, 0.35  # m/s; s, the hand takes to open or close
 ABOVE = 0.07  # m, from the grasp to where it is approached from, and to where the cover is lifted
 UP = np.array([0.0, 0.0, 1.0])
+HELD = 0.2  # share of glances that show a cover in the hand
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +171,14 @@ class GuessWhere(Task):
             yield Waypoint("grasp", knob, gripper=0, goal=goal, speed=0.3, dwell=GRIP_S)
             yield Waypoint("lift", above, gripper=0, goal=goal)
             yield Waypoint("release", above, gripper=1, goal=goal, dwell=GRIP_S)  # not there yet: it slipped
+
+    def glance(self, rng: np.random.Generator) -> None:
+        self.reset(rng)
+        self.step(rng.uniform(0, self._script.green_at + SWAP_S))
+
+    def hold(self, tool_pos: FloatArray, rng: np.random.Generator) -> None:
+        if self._is_green and rng.random() < HELD:
+            self._covers[rng.integers(3)].put(tool_pos - GRASP_HEIGHT * UP)
 
     def _play(self, t: float) -> None:
         """Put covers and block where the script has them at `t`."""

@@ -102,6 +102,13 @@ class Task(ABC):
         `rng` varies its style, never the task.
         """
 
+    def glance(self, rng: np.random.Generator) -> None:
+        """Instead of `reset`: any state that an episode could show, to learn to see from. Here, the first state."""
+        self.reset(rng)
+
+    def hold(self, tool_pos: FloatArray, rng: np.random.Generator) -> None:  # noqa: B027  most tasks hold nothing
+        """After `glance`: perhaps put into the hand at `tool_pos` (3,) [m] what it could hold. Here, nothing."""
+
     def record(self, t: float, what: str) -> None:
         """Append to `events`."""
         self.events.append(TaskEvent(t, what))

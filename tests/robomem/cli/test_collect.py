@@ -14,7 +14,7 @@ from tests.robomem.cli.call import robomem, start, summary_of
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demos")
-    answer = robomem("collect", "task=push_buttons", "episodes=1", "first_seed=7", f"out={folder}")
+    answer = robomem("collect", "glances=0", "task=push_buttons", "episodes=1", "first_seed=7", f"out={folder}")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.splitlines()[-1] == str(folder)
     return folder
@@ -39,7 +39,7 @@ def test_an_episode_holds_what_was_seen_sent_and_true(collected: Path) -> None:
 
 def test_collecting_again_keeps_what_is_there_and_adds_the_rest(collected: Path) -> None:
     before = (collected / "push_buttons" / "ledger.jsonl").read_bytes()
-    answer = robomem("collect", "task=push_buttons", "episodes=2", "first_seed=7", f"out={collected}")
+    answer = robomem("collect", "glances=0", "task=push_buttons", "episodes=2", "first_seed=7", f"out={collected}")
     assert answer.returncode == 0, answer.stderr
     assert (collected / "push_buttons" / "ledger.jsonl").read_bytes().startswith(before)
     assert summary_of(collected)["tasks"]["push_buttons"]["new"] == 1
@@ -48,7 +48,9 @@ def test_collecting_again_keeps_what_is_there_and_adds_the_rest(collected: Path)
 
 def test_other_settings_are_refused_and_nothing_is_lost(collected: Path) -> None:
     episodes = len(EpisodeStore.open(collected / "push_buttons"))
-    answer = robomem("collect", "task=push_buttons", "episodes=9", "robot.image_size=32", f"out={collected}")
+    answer = robomem(
+        "collect", "glances=0", "task=push_buttons", "episodes=9", "robot.image_size=32", f"out={collected}"
+    )
     assert answer.returncode == 1
     assert "choose another out=DIR" in answer.stderr.splitlines()[-1]
     assert len(EpisodeStore.open(collected / "push_buttons")) == episodes
@@ -56,7 +58,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(collected: Path) -> None
 
 def test_an_interruption_keeps_every_acknowledged_episode(tmp_path: Path) -> None:
     ledger = tmp_path / "push_buttons" / "ledger.jsonl"
-    with start("collect", "task=push_buttons", "episodes=500", f"out={tmp_path}") as process:
+    with start("collect", "glances=0", "task=push_buttons", "episodes=500", f"out={tmp_path}") as process:
         while not (ledger.exists() and ledger.read_bytes().count(b"\n") >= 2):
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
