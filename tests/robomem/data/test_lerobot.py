@@ -40,6 +40,12 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
         import_lerobot(tmp_path, store)
 
 
+def test_the_benchmark_takes_the_content_of_a_store(tmp_path):
+    make_content(tmp_path / "store", episodes=3, ticks=9, hz=20, seed=0)
+    result = bench_data(tmp_path / "store", rounds=1, seconds=0.01, episodes=2)
+    assert result["content"] == {"episodes": 2, "ticks": 18, "made_up": False}
+
+
 def test_windows_come_ten_times_faster_than_from_lerobot():
     said: list[str] = []
     result = bench_data(rounds=2, seconds=0.1, episodes=2, ticks=30, progress=said.append)
