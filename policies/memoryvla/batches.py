@@ -1,5 +1,6 @@
 """Draws of frames and of whole episodes, as tensors."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policies.memoryvla.frames import FrameTable
+from policies.memoryvla.frames import FrameTable, GlanceTable
 from policies.memoryvla.normalize import Normalizer
 
 Frames = NDArray[np.int64]  # rows of the table
@@ -16,8 +17,11 @@ Frames = NDArray[np.int64]  # rows of the table
 class Batches:
     """Draws frames and episodes from a table; all chance comes from the generator given."""
 
-    def __init__(self, table: FrameTable, normalizer: Normalizer, device: torch.device) -> None:
-        self.table, self.device = table, device
+    def __init__(
+        self, table: FrameTable, glances: GlanceTable | None, normalizer: Normalizer, device: torch.device
+    ) -> None:
+        self.table, self.glances, self.device = table, glances, device
+        self.normalizer = normalizer
         self.proprio = normalizer.proprio(np.asarray(table.proprio)).astype(np.float32)
         self.actions = normalizer.actions_in(np.asarray(table.actions)).astype(np.float32)
         self.episode = table.episode_of()
@@ -25,12 +29,18 @@ class Batches:
         self.frames_of_task = [np.flatnonzero(np.isin(self.episode, of)) for of in self.of_task]
 
     def frames(self, count: int, random: torch.Generator) -> Frames:
-        """`count` frames, every task the same share."""
-        task = torch.randint(len(self.of_task), (count,), generator=random).tolist()
-        share = torch.rand(count, generator=random, dtype=torch.float64).tolist()
-        return np.sort(
-            [self.frames_of_task[k][int(u * len(self.frames_of_task[k]))] for k, u in zip(task, share, strict=True)]
-        )
+        """`count` frames of demonstrations, every task the same share."""
+        return _drawn(self.frames_of_task, count, random)
+
+    def glanced(self, count: int, random: torch.Generator) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        """`count` glances, every task the same share: what the encoder takes, and what is true."""
+        if self.glances is None:
+            raise ValueError("there are no glances")
+        some = _drawn(self.glances.of_task, count, random)
+        body = self.normalizer.proprio(np.asarray(self.glances.proprio[some])).astype(np.float32)
+        seen = (self.glances.images[some], self.glances.words[some], body)
+        true = (self.glances.places[some], self.glances.visible[some])
+        return tuple(map(self.tensor, seen)), (self.tensor(true[0]), self.tensor(true[1]))
 
     def rolls(self, count: int, stride: int, random: torch.Generator) -> list[Frames]:
         """The frames of `count` episodes, longest first, every `stride`-th from a random start, tasks in turn."""
@@ -54,3 +64,10 @@ class Batches:
     def done(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """What the expert learns: actions and whether each counts."""
         return self.tensor(self.actions[frames]), self.tensor(self.table.valid[frames])
+
+
+def _drawn(of_task: Sequence[Frames], count: int, random: torch.Generator) -> Frames:
+    """`count` rows, every task the same share, in the order of the table."""
+    task = torch.randint(len(of_task), (count,), generator=random).tolist()
+    share = torch.rand(count, generator=random, dtype=torch.float64).tolist()
+    return np.sort([of_task[k][int(u * len(of_task[k]))] for k, u in zip(task, share, strict=True)])

@@ -23,6 +23,8 @@ Array = NDArray[Any]
 PLACE_UNIT = 0.1  # m, unit of places given to the network
 PLACE_ORIGIN = np.array([0.45, 0.0, 0.0])  # m, middle of the table in the base frame
 INDEX = "index.json"
+FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "goal", "kind")
+GLANCE_COLUMNS = ("images", "proprio", "places", "visible")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def prepare(
     tick_s = float(np.diff(store.read(episode, ["t"], stop=2)["t"])[0])
     stride = round(config.action_dt / tick_s)
     frames = [-(-int(store.lengths[episode]) // stride) for store, episode in chosen]
-    columns = _allocate(folder, sum(frames), config)
+    columns = _allocate(folder, sum(frames), config, FRAME_COLUMNS)
     first = np.concatenate([[0], np.cumsum(frames)])
     tasks = sorted({store.info(episode)["task"] for store, episode in chosen})
     for number, (store, episode) in enumerate(chosen):
@@ -102,6 +104,50 @@ def prepare(
     return _opened(folder, index)
 
 
+@dataclass(frozen=True)
+class GlanceTable:
+    """G single moments of random scenes: images, proprio, places and visible as in a FrameTable, words (G, W), and
+    `of_task`, the moments of each task."""
+
+    columns: dict[str, Array]
+    of_task: tuple[Array, ...]
+
+    def __getattr__(self, name: str) -> Array:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def prepare_glances(
+    stores: Sequence[EpisodeStore], kinematics: Kinematics, config: MemoryVLAConfig, folder: Path
+) -> GlanceTable:
+    """The table of all glances, made in `folder` or, when it is there already, opened. Raises SpecMismatch."""
+    chosen = [(store, episode) for store in stores for episode in range(len(store))]
+    sizes = [int(store.lengths.sum()) for store in stores]
+    index = {"identity": _identity(chosen, config), "columns": [*GLANCE_COLUMNS, "words"], "sizes": sizes}
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / INDEX).exists() or json.loads((folder / INDEX).read_text()) != index:
+        (folder / INDEX).unlink(missing_ok=True)
+        columns, words, row = _allocate(folder, sum(sizes), config, GLANCE_COLUMNS), [], 0
+        for store, episode in chosen:
+            glances = store.read(episode)
+            rows = slice(row, row := row + len(glances["t"]))
+            body = proprioception(kinematics.tool_poses(glances["joint_pos"]), glances["joint_pos"], glances["gripper"])
+            columns["images"][rows] = _stacked(glances, config)
+            columns["proprio"][rows] = body
+            columns["places"][rows] = (glances["truth/entities"] - PLACE_ORIGIN) / PLACE_UNIT
+            columns["visible"][rows] = glances["truth/visible"]
+            words += [tokenize(text, config.encoder.words) for text in glances["instruction"]]
+        np.save(folder / "words.npy", np.array(words).reshape(-1, config.encoder.words))
+        for column in columns.values():
+            column.flush()
+        (folder / INDEX).write_text(json.dumps(index))
+    columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["columns"]}
+    ends = np.cumsum(sizes)
+    return GlanceTable(columns, tuple(np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)))
+
+
 def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> str:
     what = [(str(store.path.resolve()), episode, int(store.lengths[episode])) for store, episode in chosen]
     encoder, expert = config.encoder, config.expert
@@ -115,7 +161,7 @@ def _opened(folder: Path, index: dict[str, Any]) -> FrameTable:
     return FrameTable(columns, tuple(index["tasks"]), index["stride_s"], seeds, index["identity"])
 
 
-def _allocate(folder: Path, frames: int, config: MemoryVLAConfig) -> dict[str, Any]:
+def _allocate(folder: Path, frames: int, config: MemoryVLAConfig, names: Sequence[str]) -> dict[str, Any]:
     encoder, horizon = config.encoder, config.expert.horizon
     size = encoder.image_size
     shapes: dict[str, tuple[type, tuple[int, ...]]] = {
@@ -130,8 +176,8 @@ def _allocate(folder: Path, frames: int, config: MemoryVLAConfig) -> dict[str, A
         "kind": (np.int64, ()),
     }
     return {
-        name: open_memmap(folder / f"{name}.npy", "w+", dtype, (frames, *shape))  # type: ignore[no-untyped-call]
-        for name, (dtype, shape) in shapes.items()
+        name: open_memmap(folder / f"{name}.npy", "w+", shapes[name][0], (frames, *shapes[name][1]))  # type: ignore[no-untyped-call]
+        for name in names
     }
 
 
@@ -143,7 +189,7 @@ def _rows(episode: dict[str, Array], kinematics: Kinematics, config: MemoryVLACo
     measured = kinematics.tool_poses(episode["joint_pos"])
     wanted = kinematics.tool_poses(episode["wanted"][:, :-1])
     return {
-        "images": np.stack([_pictures(episode, camera, config)[ticks] for camera in config.encoder.cameras], axis=1),
+        "images": _stacked(episode, config)[ticks],
         "proprio": proprioception(measured, episode["joint_pos"], episode["gripper"])[ticks],
         "t": episode["t"][ticks],
         "actions": _displacements(measured[ticks], wanted[due], episode["wanted"][due, -1]),
@@ -153,6 +199,11 @@ def _rows(episode: dict[str, Array], kinematics: Kinematics, config: MemoryVLACo
         "goal": (episode["truth/goal"][ticks] - PLACE_ORIGIN) / PLACE_UNIT,
         "kind": episode["truth/goal_kind"][ticks],
     }
+
+
+def _stacked(episode: dict[str, Array], config: MemoryVLAConfig) -> Array:
+    """The cameras' pictures, (T, V, S, S, 3)."""
+    return np.stack([_pictures(episode, camera, config) for camera in config.encoder.cameras], axis=1)
 
 
 def _pictures(episode: dict[str, Array], camera: str, config: MemoryVLAConfig) -> Array:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from policies.memoryvla.batches import Batches
 from policies.memoryvla.checkpoint import load_checkpoint, save_checkpoint
-from policies.memoryvla.frames import FrameTable, prepare
+from policies.memoryvla.frames import FrameTable, GlanceTable, prepare, prepare_glances
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
 from policies.memoryvla.normalize import Normalizer
 from policies.memoryvla.policy import MemoryVLAPolicy
@@ -37,9 +37,10 @@ class TrainConfig:
     seed: int = 0
     model: MemoryVLAConfig = field(default_factory=MemoryVLAConfig)
     encoder: str | None = None
-    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=2500, lr=8e-4, warmup=100, ema=0.995))
+    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=2400, lr=1e-3, warmup=100, ema=0.995))
     remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=1e-3))
-    frames: int = 64  # a step of the first stage
+    frames: int = 32  # of demonstrations, a step of the first stage
+    glances: int = 64  # of random scenes, a step of the first stage
     episodes: int = 24  # a step of the second stage
     chunks: int = 256  # chunks denoised in a step of the second stage
     grad_window: int = 1000  # writes that a gradient reaches back
@@ -55,8 +56,13 @@ def train(
     progress: Progress = lambda stage, step, of, losses: None,
     evaluate: Evaluate | None = None,
     prepared: Path | None = None,
+    glances: Sequence[EpisodeStore] = (),
 ) -> Path:
-    """Train, or go on with the run in `folder`; returns the checkpoint file. `evaluate` sees the policy as it grows."""
+    """Train, or go on with the run in `folder`; returns the checkpoint file.
+
+    `stores` hold demonstrations, `glances` single moments of random scenes. `evaluate` sees the policy as it grows.
+    `prepared` is a folder that runs on the same data may share.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepared or folder / "frames"
     table = prepare(stores, kinematics, config.model, prepared, lambda n, of: progress("prepare", n, of, {}))
@@ -68,13 +74,18 @@ def train(
         "episodes": len(table.task),
         "device": device.type,
     }
-    encoder = Path(config.encoder) if config.encoder else _see(config, table, device, folder, made_by, progress)
+    if config.encoder:
+        encoder = Path(config.encoder)
+    else:
+        moments = prepare_glances(glances, kinematics, config.model, prepared / "glances") if glances else None
+        encoder = _see(config, table, moments, device, folder, made_by, progress)
     return _remember(config, table, encoder, prepared, device, folder, kinematics, made_by, progress, evaluate)
 
 
 def _see(
     config: TrainConfig,
     table: FrameTable,
+    moments: GlanceTable | None,
     device: torch.device,
     folder: Path,
     made_by: dict[str, object],
@@ -84,19 +95,25 @@ def _see(
     torch.manual_seed(config.seed)
     model = MemoryVLA(config.model).to(device)
     normalizer = Normalizer.fit(np.asarray(table.proprio, np.float64), np.asarray(table.actions, np.float64))
-    batches = Batches(table, normalizer, device)
+    batches = Batches(table, moments, normalizer, device)
     model.bank.requires_grad_(False)
     model.goal.requires_grad_(False)
 
     def loss(step: int) -> Losses:
         random = chance(config.seed, step)
         frames = batches.frames(config.frames, random)
+        seen: tuple[Tensor, ...] = batches.seen(frames)
+        true = (batches.tensor(table.places[frames]), batches.tensor(table.visible[frames]))
+        if moments is not None:
+            more_seen, more_true = batches.glanced(config.glances, random)
+            seen = tuple(torch.cat(pair) for pair in zip(seen, more_seen, strict=True))
+            true = (torch.cat([true[0], more_true[0]]), torch.cat([true[1], more_true[1]]))
         with torch.autocast(device.type, torch.bfloat16):
-            cognitive, perceptual = model.encoder(*batches.seen(frames))
-            places, visible = batches.tensor(table.places[frames]), batches.tensor(table.visible[frames])
-            where = model.entity_loss(cognitive, perceptual, places, visible)
+            cognitive, perceptual = model.encoder(*seen)
+            where = model.entity_loss(cognitive, perceptual, *true)
             actions, valid = batches.done(frames)
-            move = model.sampler.loss(model.expert, actions, cognitive, perceptual, valid, random)
+            shown = slice(len(frames))  # glances show no action
+            move = model.sampler.loss(model.expert, actions, cognitive[shown], perceptual[shown], valid, random)
         return {"loss": where + move, "entities": where.detach(), "action": move.detach()}
 
     trainer = Trainer(model, loss, config.see, folder / "see")
@@ -143,7 +160,7 @@ def _remember(
     seen = {name: weight for name, weight in first.state_dict().items() if not name.startswith(("bank.", "goal."))}
     model.load_state_dict(seen, strict=False)
     model.to(device)
-    batches = Batches(table, normalizer, device)
+    batches = Batches(table, None, normalizer, device)
     which = zlib.crc32(encoder.read_bytes())
     kept = prepared / f"tokens-{table.identity}-{which:08x}.safetensors"  # runs share an encoder
     if not kept.exists():

@@ -60,3 +60,15 @@ def stores(folder: Path, episodes: int = 4, size: int = 32) -> list[EpisodeStore
                 store.append(episode(task, seed, ticks + 2 * seed, size))
         made.append(EpisodeStore.open(folder / task))
     return made
+
+
+def glances(folder: Path, count: int = 20, size: int = 32) -> list[EpisodeStore]:
+    """Single moments of two tasks."""
+    made = []
+    for number, task in enumerate(("one", "two")):
+        arrays = episode(task, 100 + number, count, size).arrays
+        kept = {name: array for name, array in arrays.items() if not name.endswith(("wanted", "sent", "goal", "_kind"))}
+        with EpisodeStore.create(folder / task) as store:
+            store.append(Episode({**kept, "instruction": np.array(["press the blue one"] * count)}, {"task": task}))
+        made.append(EpisodeStore.open(folder / task))
+    return made

@@ -8,19 +8,20 @@ import pytest
 import torch
 
 from policies.memoryvla.checkpoint import load_checkpoint, load_policy
-from policies.memoryvla.frames import prepare
+from policies.memoryvla.frames import prepare, prepare_glances
 from policies.memoryvla.train import TrainConfig, train
 from robomem.data.store import EpisodeStore
 from robomem.errors import CheckpointError, SpecMismatch, StoreError
 from robomem.learn.trainer import TrainerConfig
 from robomem.types import Context, Observation
-from tests.policies.demonstrations import REST, SMALL, episode, panda, stores
+from tests.policies.demonstrations import REST, SMALL, episode, glances, panda, stores
 
 CONFIG = TrainConfig(
     model=SMALL,
     see=TrainerConfig(steps=6, lr=1e-3, warmup=2, checkpoint_every=2),
     remember=TrainerConfig(steps=6, lr=1e-3, warmup=2, checkpoint_every=2),
     frames=8,
+    glances=8,
     episodes=4,
     chunks=16,
     evaluate_every=4,
@@ -108,6 +109,21 @@ def test_prepared_frames_are_used_again_and_remade_when_the_data_grew(tmp_path: 
         grown.append(episode("one", 9, 50))
     table = prepare([EpisodeStore.open(tmp_path / "demos" / "one"), data[1]], panda(), SMALL, folder)
     assert len(table.task) == 9
+
+
+def test_glances_join_what_the_encoder_learns_to_see_from(tmp_path: Path) -> None:
+    data, seen = stores(tmp_path / "demos"), glances(tmp_path / "glances")
+    table = prepare_glances(seen, panda(), SMALL, tmp_path / "frames")
+    assert table.images.shape == (40, 2, 32, 32, 3) and [len(of) for of in table.of_task] == [20, 20]
+    made = episode("two", 101, 20).arrays
+    assert np.array_equal(table.images[25, 1], made["images/wrist"][5])
+    assert table.places[25] * 0.1 + [0.45, 0, 0] == pytest.approx(made["truth/entities"][5], abs=1e-6)
+    with_glances = train(CONFIG, data, panda(), tmp_path / "with", {}, glances=seen)
+    again = train(CONFIG, data, panda(), tmp_path / "again", {}, glances=seen, prepared=tmp_path / "with" / "frames")
+    without = train(CONFIG, data, panda(), tmp_path / "without", {})
+    first, second, third = map(weights, (with_glances, again, without))
+    name = "encoder.stem.mix.weight"
+    assert torch.equal(first[name], second[name]) and not torch.equal(first[name], third[name])
 
 
 def test_failed_demonstrations_are_left_out(tmp_path: Path) -> None:
