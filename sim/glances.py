@@ -28,6 +28,7 @@ class Glance:
     obs: Observation
     instruction: str
     entities: Entities
+    named: dict[str, FloatArray]  # word -> (3,) [m], see Task.named
 
 
 class Glances:
@@ -46,7 +47,7 @@ class Glances:
         robot.pose(joint_pos, gripper)
         robot.task.hold(robot.tool_pos(), rng)
         robot.pose(joint_pos, gripper)  # with what it holds
-        return Glance(robot.observe(), robot.task.instruction, robot.task.entities())
+        return Glance(robot.observe(), robot.task.instruction, robot.task.entities(), robot.task.named())
 
     def _joint_pos(self, rng: np.random.Generator) -> FloatArray:
         """At rest, close to something, or anywhere (7,) [rad]."""

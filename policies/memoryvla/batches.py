@@ -32,15 +32,15 @@ class Batches:
         """`count` frames of demonstrations, every task the same share."""
         return _drawn(self.frames_of_task, count, random)
 
-    def glanced(self, count: int, random: torch.Generator) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        """`count` glances, every task the same share: what the encoder takes, and what is true."""
+    def glanced(self, count: int, random: torch.Generator) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """`count` glances, every task the same share: what the encoder takes, and what is true, by column."""
         if self.glances is None:
             raise ValueError("there are no glances")
         some = _drawn(self.glances.of_task, count, random)
         body = self.normalizer.proprio(np.asarray(self.glances.proprio[some])).astype(np.float32)
         seen = (self.glances.images[some], self.glances.words[some], body)
-        true = (self.glances.places[some], self.glances.visible[some])
-        return tuple(map(self.tensor, seen)), (self.tensor(true[0]), self.tensor(true[1]))
+        true = {name: self.tensor(self.glances.columns[name][some]) for name in ("places", "visible", "named", "known")}
+        return tuple(map(self.tensor, seen)), true
 
     def rolls(self, count: int, stride: int, random: torch.Generator) -> list[Frames]:
         """The frames of `count` episodes, longest first, every `stride`-th from a random start, tasks in turn."""

@@ -24,7 +24,7 @@ PLACE_UNIT = 0.1  # m, unit of places given to the network
 PLACE_ORIGIN = np.array([0.45, 0.0, 0.0])  # m, middle of the table in the base frame
 INDEX = "index.json"
 FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "goal", "kind")
-GLANCE_COLUMNS = ("images", "proprio", "places", "visible")
+GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "words", "named", "known")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def prepare(
 @dataclass(frozen=True)
 class GlanceTable:
     """G single moments of random scenes: images, proprio, places and visible as in a FrameTable, words (G, W), and
-    `of_task`, the moments of each task."""
+    where the words that name a thing say it is, named (G, W, 3), known (G, W); `of_task`, the moments of each task."""
 
     columns: dict[str, Array]
     of_task: tuple[Array, ...]
@@ -125,27 +125,42 @@ def prepare_glances(
     """The table of all glances, made in `folder` or, when it is there already, opened. Raises SpecMismatch."""
     chosen = [(store, episode) for store in stores for episode in range(len(store))]
     sizes = [int(store.lengths.sum()) for store in stores]
-    index = {"identity": _identity(chosen, config), "columns": [*GLANCE_COLUMNS, "words"], "sizes": sizes}
+    index = {"identity": _identity(chosen, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / INDEX).exists() or json.loads((folder / INDEX).read_text()) != index:
         (folder / INDEX).unlink(missing_ok=True)
-        columns, words, row = _allocate(folder, sum(sizes), config, GLANCE_COLUMNS), [], 0
+        columns, row = _allocate(folder, sum(sizes), config, GLANCE_COLUMNS), 0
         for store, episode in chosen:
             glances = store.read(episode)
             rows = slice(row, row := row + len(glances["t"]))
-            body = proprioception(kinematics.tool_poses(glances["joint_pos"]), glances["joint_pos"], glances["gripper"])
-            columns["images"][rows] = _stacked(glances, config)
-            columns["proprio"][rows] = body
-            columns["places"][rows] = (glances["truth/entities"] - PLACE_ORIGIN) / PLACE_UNIT
-            columns["visible"][rows] = glances["truth/visible"]
-            words += [tokenize(text, config.encoder.words) for text in glances["instruction"]]
-        np.save(folder / "words.npy", np.array(words).reshape(-1, config.encoder.words))
+            for name, values in _glance_rows(glances, kinematics, config).items():
+                columns[name][rows] = values
         for column in columns.values():
             column.flush()
         (folder / INDEX).write_text(json.dumps(index))
     columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["columns"]}
     ends = np.cumsum(sizes)
     return GlanceTable(columns, tuple(np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)))
+
+
+def _glance_rows(glances: dict[str, Array], kinematics: Kinematics, config: MemoryVLAConfig) -> dict[str, Array]:
+    """The columns of one episode of glances."""
+    words = np.array([tokenize(text, config.encoder.words) for text in glances["instruction"]])
+    named, known = np.zeros((*words.shape, 3), np.float32), np.zeros(words.shape, np.float32)
+    for row, (names, places) in enumerate(zip(glances["names"], glances["truth/named"], strict=True)):
+        for name, place in zip(names.split(), places, strict=False):
+            said = words[row] == tokenize(name, 1)[0]
+            named[row, said], known[row, said] = (place - PLACE_ORIGIN) / PLACE_UNIT, 1
+    tool = kinematics.tool_poses(glances["joint_pos"])
+    return {
+        "images": _stacked(glances, config),
+        "proprio": proprioception(tool, glances["joint_pos"], glances["gripper"]),
+        "places": (glances["truth/entities"] - PLACE_ORIGIN) / PLACE_UNIT,
+        "visible": glances["truth/visible"],
+        "words": words,
+        "named": named,
+        "known": known,
+    }
 
 
 def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> str:
@@ -172,6 +187,9 @@ def _allocate(folder: Path, frames: int, config: MemoryVLAConfig, names: Sequenc
         "valid": (np.float32, (horizon,)),
         "places": (np.float32, (ENTITIES, 3)),
         "visible": (np.float32, (ENTITIES,)),
+        "words": (np.int64, (encoder.words,)),
+        "named": (np.float32, (encoder.words, 3)),
+        "known": (np.float32, (encoder.words,)),
         "goal": (np.float32, (3,)),
         "kind": (np.int64, ()),
     }

@@ -39,6 +39,7 @@ class MemoryVLA(nn.Module):
         self.expert = DiT(config.expert)
         self.entities_of_cognitive = nn.Linear(dim, ENTITIES * 4)
         self.entities_of_perceptual = nn.Linear(tokens, ENTITIES * 4)
+        self.place_of_word = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
         self.goal = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, 3 + GOAL_KINDS))
         self.sampler = Sampler(config.sampler)
 
@@ -51,6 +52,11 @@ class MemoryVLA(nn.Module):
             seen = functional.binary_cross_entropy_with_logits(told[..., 3], visible)
             total = total + (off * visible).sum() / visible.sum().clamp(min=1) + 0.2 * seen
         return total
+
+    def word_loss(self, words: Tensor, places: Tensor, known: Tensor) -> Tensor:
+        """How badly words (B, S, D) tell where what they name is, `places` (B, S, 3) [0.1 m] where `known` (B, S)."""
+        off = functional.smooth_l1_loss(self.place_of_word(words).float(), places, reduction="none", beta=0.2).mean(-1)
+        return (off * known).sum() / known.sum().clamp(min=1)
 
     def goal_loss(self, fused: Tensor, goal: Tensor, kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """How badly the fused cognitive token (B, 1, D) tells the demonstrator's sub-goal, `goal` (B, 3) [0.1 m]."""

@@ -98,23 +98,29 @@ def _see(
     batches = Batches(table, moments, normalizer, device)
     model.bank.requires_grad_(False)
     model.goal.requires_grad_(False)
+    model.place_of_word.requires_grad_(moments is not None)
 
     def loss(step: int) -> Losses:
         random = chance(config.seed, step)
         frames = batches.frames(config.frames, random)
         seen: tuple[Tensor, ...] = batches.seen(frames)
-        true = (batches.tensor(table.places[frames]), batches.tensor(table.visible[frames]))
+        places, visible = batches.tensor(table.places[frames]), batches.tensor(table.visible[frames])
+        actions, valid = batches.done(frames)
+        shown = slice(len(frames))  # glances show no action
+        more = None
         if moments is not None:
-            more_seen, more_true = batches.glanced(config.glances, random)
+            more_seen, more = batches.glanced(config.glances, random)
             seen = tuple(torch.cat(pair) for pair in zip(seen, more_seen, strict=True))
-            true = (torch.cat([true[0], more_true[0]]), torch.cat([true[1], more_true[1]]))
+            places, visible = torch.cat([places, more["places"]]), torch.cat([visible, more["visible"]])
         with torch.autocast(device.type, torch.bfloat16):
-            cognitive, perceptual = model.encoder(*seen)
-            where = model.entity_loss(cognitive, perceptual, *true)
-            actions, valid = batches.done(frames)
-            shown = slice(len(frames))  # glances show no action
-            move = model.sampler.loss(model.expert, actions, cognitive[shown], perceptual[shown], valid, random)
-        return {"loss": where + move, "entities": where.detach(), "action": move.detach()}
+            cognitive, perceptual, words = model.encoder.grounded(*seen)
+            losses = {"entities": model.entity_loss(cognitive, perceptual, places, visible)}
+            if more is not None:
+                losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
+            losses["action"] = model.sampler.loss(
+                model.expert, actions, cognitive[shown], perceptual[shown], valid, random
+            )
+        return {"loss": sum(losses.values(), torch.zeros(())), **{name: loss.detach() for name, loss in losses.items()}}
 
     trainer = Trainer(model, loss, config.see, folder / "see")
     trainer.run(lambda step, losses: progress("see", step, config.see.steps, losses))
@@ -167,7 +173,7 @@ def _remember(
         encode(model, batches, kept, lambda n, of: progress("encode", n, of, {}))
     read = load_file(kept, device=str(device))
     tokens = (read["cognitive"], read["perceptual"])
-    for frozen in (model.encoder, model.entities_of_cognitive, model.entities_of_perceptual):
+    for frozen in (model.encoder, model.entities_of_cognitive, model.entities_of_perceptual, model.place_of_word):
         frozen.requires_grad_(False)
     trainer = Trainer(
         model, lambda step: _rolled_loss(config, model, batches, tokens, step), config.remember, folder / "remember"

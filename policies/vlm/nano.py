@@ -119,6 +119,11 @@ class NanoVLM(nn.Module):
 
         `images` (B, V, H, W, 3) uint8 in the order of `config.cameras`, `words` (B, S) numbers, `proprio` (B, P).
         """
+        cognitive, perceptual, _ = self.grounded(images, words, proprio)
+        return cognitive, perceptual
+
+    def grounded(self, images: Tensor, words: Tensor, proprio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward`, and what has become of the words (B, S, D)."""
         batch, views = images.shape[:2]
         pixels = images.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
         grid = self.stem(pixels).unflatten(0, (batch, views)) + self.place
@@ -128,4 +133,5 @@ class NanoVLM(nn.Module):
         counts = torch.cat([words.new_ones(batch, x.shape[1] - words.shape[1]), words], dim=1) != PAD
         for layer in self.layers:
             x = layer(x, grid, counts[:, None, None, :])
-        return self.to_cognitive(x[:, :1]), self.to_perceptual(x[:, 1 : 1 + self.config.tokens])
+        tokens = self.config.tokens
+        return self.to_cognitive(x[:, :1]), self.to_perceptual(x[:, 1 : 1 + tokens]), x[:, 2 + tokens :]

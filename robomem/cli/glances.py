@@ -1,15 +1,17 @@
 """Glances of a task, saved in a store of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robomem.cli.build import build
 
 Part = dict[str, Any]
 PER_EPISODE = 100  # glances that are saved together
+NAMES = 8  # words of an instruction that can name a thing
 SEEDS = 9000  # from the first on, one after another, and then again: training keeps to seeds below 10 000
 
 
@@ -35,9 +37,18 @@ def take(
                 "gripper": np.array([glance.obs.gripper for glance in seen]),
                 "truth/entities": np.stack([glance.entities.pos for glance in seen]),
                 "truth/visible": np.stack([glance.entities.visible for glance in seen]),
+                "names": np.array([" ".join(glance.named) for glance in seen]),
+                "truth/named": np.stack([_padded(list(glance.named.values())) for glance in seen]),
             }
             for camera in seen[0].obs.images:
                 arrays[f"images/{camera}"] = np.stack([glance.obs.images[camera] for glance in seen])
             store.append(Episode(arrays, {"task": name, "first_seed": first_seed, "glances": len(seen)}))
             done += len(seen)
             yield {"glances": len(seen)}
+
+
+def _padded(places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Places (NAMES, 3), zero after the last."""
+    padded = np.zeros((NAMES, 3))
+    padded[: len(places)] = places
+    return padded

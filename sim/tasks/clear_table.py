@@ -125,6 +125,11 @@ class ClearTable(Task):
         cubes += [(np.zeros(3), False)] * (N_CUBES - len(cubes))
         return Entities.of([*cubes, (np.array([*self._bin_xy, 0.0]), True), (self._counter.top, True)])
 
+    def named(self) -> dict[str, FloatArray]:
+        places = {"bin": np.array([*self._bin_xy, 0.0]), "button": self._counter.top, "press": self._counter.top}
+        left = self._nearest_first()
+        return places | dict.fromkeys(("cube", "cubes"), self._cube(left[0])) if left else places
+
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = self.data.site("tool").xpos.copy()
         while not (self._failed or self.success()):

@@ -159,6 +159,12 @@ class GuessWhere(Task):
         things = [(self._block_qpos[:3].copy(), in_sight), *((pos, True) for pos in along_y), (lamp, self._is_green)]
         return Entities.of(things)
 
+    def named(self) -> dict[str, FloatArray]:
+        places = {"light": np.array([*LAMP, LAMP_HEIGHT])}
+        if self._covers[self._hidden].lifted() > OPAQUE:
+            places["block"] = self._block_qpos[:3].copy()
+        return places
+
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = self.data.site("tool").xpos.copy()
         go_at = self._script.green_at + rng.uniform(*REACTION_S)

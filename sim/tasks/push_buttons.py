@@ -88,6 +88,9 @@ class PushButtons(Task):
     def entities(self) -> Entities:
         return Entities.of([(np.array(self._buttons[colour].top), True) for colour in self.order])
 
+    def named(self) -> dict[str, FloatArray]:
+        return {colour: np.array(self._buttons[colour].top) for colour in self.order}
+
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = np.zeros(3)
         yield Waypoint("rest", rest, 0.0, dwell=rng.uniform(0.2, 0.5))

@@ -96,6 +96,10 @@ class Task(ABC):
         """Where things truly are: supervision for an encoder, never an input of a policy."""
 
     @abstractmethod
+    def named(self) -> dict[str, FloatArray]:
+        """Where what a word of the instruction names is, word -> (3,) [m], if it can be seen: supervision too."""
+
+    @abstractmethod
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         """The demonstrator's way: waypoints from the true state, read anew at every waypoint so that it recovers.
 

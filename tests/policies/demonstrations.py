@@ -69,6 +69,8 @@ def glances(folder: Path, count: int = 20, size: int = 32) -> list[EpisodeStore]
         arrays = episode(task, 100 + number, count, size).arrays
         kept = {name: array for name, array in arrays.items() if not name.endswith(("wanted", "sent", "goal", "_kind"))}
         with EpisodeStore.create(folder / task) as store:
-            store.append(Episode({**kept, "instruction": np.array(["press the blue one"] * count)}, {"task": task}))
+            kept["instruction"], kept["names"] = np.array(["press the blue one"] * count), np.array(["blue"] * count)
+            kept["truth/named"] = np.tile([0.55, 0.1, 0.2], (count, 8, 1))
+            store.append(Episode(kept, {"task": task}))
         made.append(EpisodeStore.open(folder / task))
     return made

@@ -118,6 +118,8 @@ def test_glances_join_what_the_encoder_learns_to_see_from(tmp_path: Path) -> Non
     made = episode("two", 101, 20).arrays
     assert np.array_equal(table.images[25, 1], made["images/wrist"][5])
     assert table.places[25] * 0.1 + [0.45, 0, 0] == pytest.approx(made["truth/entities"][5], abs=1e-6)
+    assert table.known[3].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]  # press the BLUE one
+    assert table.named[3, 2].tolist() == pytest.approx([1.0, 1.0, 2.0])
     with_glances = train(CONFIG, data, panda(), tmp_path / "with", {}, glances=seen)
     again = train(CONFIG, data, panda(), tmp_path / "again", {}, glances=seen, prepared=tmp_path / "with" / "frames")
     without = train(CONFIG, data, panda(), tmp_path / "without", {})
