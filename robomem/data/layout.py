@@ -22,7 +22,7 @@ from robomem.errors import StoreError
 FORMAT = "robomem-episodes"
 SCHEMA = 1
 ROOT, LEDGER, LOCK, EPISODES = "zarr.json", "ledger.jsonl", "writer.lock", "episodes"
-LOCK_PATIENCE = 1.0  # s that a killed writer may take to be gone
+LOCK_PATIENCE = 3.0  # s that a killed writer may take to be gone, on a busy machine
 DAMAGED = ".damaged"  # suffix of an episode file that was set aside
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from robomem.data.durable import PARTIAL
-from robomem.data.layout import EPISODES, LEDGER, is_vacant
+from robomem.data.layout import EPISODES, LEDGER, is_vacant, lock_for_writing
 from robomem.data.store import EpisodeStore
+from robomem.errors import StoreError
 from tests.robomem.cli.call import start
 
 KILLS = int(os.environ.get("ROBOMEM_KILLS", "50"))
@@ -30,6 +31,7 @@ def test_no_acknowledged_episode_is_lost_by_50_kills_of_robomem_collect(tmp_path
             acknowledged = lines(path / LEDGER)
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+        wait_until_gone(path)
         with EpisodeStore.open(path, write=True) as store:
             assert acknowledged <= len(store)
             store.verify()
@@ -51,3 +53,13 @@ def wait_for_one_more(process: "subprocess.Popen[str]", ledger: Path) -> None:
     while lines(ledger) == before:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
+
+
+def wait_until_gone(path: Path) -> None:
+    """Return when the killed writer has let go of the store: on a busy machine it waits for its turn to die."""
+    due = time.monotonic() + 60.0
+    while True:
+        try:
+            return os.close(lock_for_writing(path))
+        except StoreError:
+            assert time.monotonic() < due

@@ -1,5 +1,6 @@
 """The episode store: what goes in comes out, now and in any later process."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -41,7 +42,8 @@ def test_any_zarr_reader_reads_an_episode(tmp_path):
             np.testing.assert_array_equal(values, episode.arrays[name])
 
 
-def test_a_second_writer_is_refused_and_readers_are_not(tmp_path):
+def test_a_second_writer_is_refused_and_readers_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("robomem.data.layout.LOCK_PATIENCE", 0.1)
     with EpisodeStore.create(tmp_path / "store") as store:
         with pytest.raises(StoreError, match=r"already being written by process \d+"):
             EpisodeStore.open(tmp_path / "store", write=True)
@@ -50,6 +52,14 @@ def test_a_second_writer_is_refused_and_readers_are_not(tmp_path):
         assert len(reader) == 0 and reader.refresh() == 1
         assert_same(reader.read(0), make_episode(0))
     EpisodeStore.open(tmp_path / "store", write=True).close()
+
+
+def test_a_writer_waits_for_one_that_is_about_to_be_gone(tmp_path):
+    store = EpisodeStore.create(tmp_path / "store")
+    leaving = threading.Timer(0.2, store.close)
+    leaving.start()
+    EpisodeStore.open(tmp_path / "store", write=True).close()
+    leaving.join()
 
 
 def test_readers_see_whole_episodes_only_while_a_writer_appends(tmp_path):
