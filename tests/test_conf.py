@@ -47,7 +47,8 @@ def test_every_command_has_a_file_and_every_file_a_command() -> None:
 def test_a_command_file_holds_exactly_the_settings_of_its_command(name: str) -> None:
     settings = importlib.import_module(f"robomem.cli.{name}").Settings
     assert set(compose_raw(name)) - {"out"} == {field.name for field in fields(settings)}
-    assert isinstance(compose(name, (), settings).settings, settings)
+    must_be_given = [f"{key}=x" for key in OmegaConf.missing_keys(compose_raw(name))]
+    assert isinstance(compose(name, must_be_given, settings).settings, settings)
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=str)

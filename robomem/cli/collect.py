@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robomem.cli.build import build
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.cli.workers import run_jobs
@@ -30,7 +29,7 @@ class Settings:
     tasks: dict[str, Any]
     robot: dict[str, Any]
     kinematics: dict[str, Any]
-    expert: dict[str, Any]
+    policy: dict[str, Any]
     glancer: dict[str, Any]
     episodes: int
     glances: int
@@ -45,7 +44,7 @@ class Settings:
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     """A store for each task, `workers` tasks at a time: a store has one writer."""
-    parts = {name: part for name, part in asdict(settings).items() if name in ("robot", "kinematics", "expert")}
+    parts = {name: part for name, part in asdict(settings).items() if name in ("robot", "kinematics", "policy")}
     seeds = {"first_seed": settings.first_seed, "episodes": settings.episodes}
     jobs = [
         {"name": name, "task": task, **parts, **seeds, "path": str(folder.path / name)}
@@ -75,19 +74,19 @@ def _glance_jobs(settings: Settings, folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def collect_task(
-    name: str, task: Part, robot: Part, kinematics: Part, expert: Part, first_seed: int, episodes: int, path: str
+    name: str, task: Part, robot: Part, kinematics: Part, policy: Part, first_seed: int, episodes: int, path: str
 ) -> Iterator[dict[str, int]]:
     """The worker's job: what is there already, then one message an episode."""
     from robomem.cli.episode import run_episode
+    from robomem.cli.session import build_session
     from robomem.data.recorder import EpisodeRecorder
 
     made_by = {"command": "collect", "commit": commit(), "robot": robot}
-    arm = build(robot, task=build(task))
-    geometry = build(kinematics)
-    demonstrator = build(expert, robot=arm, kinematics=geometry)
+    session = build_session(task, robot, kinematics, policy)
+    demonstrator: Any = session.inference
 
     def truth() -> Mapping[str, NDArray[Any]]:
-        entities = arm.task.entities()
+        entities = session.robot.task.entities()
         goal = {"goal": np.asarray(demonstrator.goal), "goal_kind": np.asarray(demonstrator.goal_kind)}
         return {"entities": entities.pos, "visible": entities.visible, **goal}
 
@@ -100,14 +99,13 @@ def collect_task(
         for seed in seeds:
             if seed in there:
                 continue
-            ways = {"max_chunk_age_s": EXPERT_CHUNK_S, "kinematics": geometry, "source": demonstrator.source}
             try:
-                outcome = run_episode(arm, demonstrator, seed, [recorder], **ways)
+                outcome = run_episode(session, seed, [recorder], EXPERT_CHUNK_S)
             except PhysicsError as error:
                 recorder.abort({"task": name, "seed": seed, "success": False, **made_by}, str(error))
                 yield _message([False], new=1)
                 continue
-            info = {"task": name, "seed": seed, "instruction": arm.task.instruction, **outcome.as_summary()}
+            info = {"task": name, "seed": seed, "instruction": session.robot.task.instruction, **outcome.as_summary()}
             recorder.finish({**info, **made_by})
             yield _message([outcome.success], new=1, ticks=outcome.counts["ticks"])
 

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from robomem.cli.configuration import Configuration, compose
+from robomem.cli.configuration import CONF, choices_of, compose
 from robomem.cli.runfolder import RunFolder
 
 
@@ -15,7 +15,7 @@ def execute(command: str, arguments: Sequence[str]) -> int:
         print(help_text(command, module))
         return 0
     configuration = compose(command, arguments, module.Settings)
-    folder = RunFolder(command, configuration.out)
+    folder = RunFolder(command.replace("_", " "), configuration.out)
     folder.write_config(configuration.yaml)
     result: dict[str, Any] = module.run(configuration.settings, folder)
     exit_code = int(result.pop("exit_code", 0))
@@ -25,7 +25,10 @@ def execute(command: str, arguments: Sequence[str]) -> int:
 
 
 def help_text(command: str, module: Any) -> str:
-    """The command's own words and its settings with their present values."""
-    configuration: Configuration = compose(command, (), module.Settings)
-    settings = "\n".join(f"  {line}" for line in configuration.yaml.splitlines())
-    return f"robomem {command} [setting=value ...]\n\n{module.__doc__}\n\nsettings:\n{settings}"
+    """The command's own words, what it chooses from, and its settings with their present values."""
+    choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in choices_of(command).items())
+    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
+    settings = "".join(f"  {line}\n" for line in text[text.index("out:") :].splitlines())
+    chosen = f"choices:\n{choices}\n\n" if choices else ""
+    usage = f"robomem {command.replace('_', ' ')} [setting=value ...]"
+    return f"{usage}\n\n{module.__doc__}\n{chosen}settings:\n{settings}"

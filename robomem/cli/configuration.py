@@ -40,6 +40,8 @@ def compose(command: str, overrides: Sequence[str], schema: type) -> Configurati
     composed = compose_raw(command, overrides)
     yaml = OmegaConf.to_yaml(composed, resolve=True)
     out = composed.pop("out")
+    if missing := OmegaConf.missing_keys(composed):
+        raise BadSetting(f"{', '.join(sorted(missing))} must be given: setting=value")
     try:
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), composed))
     except (OmegaConfBaseException, ValueError) as error:
@@ -63,17 +65,35 @@ def compose_raw(command: str, overrides: Sequence[str] = ()) -> DictConfig:
     return composed
 
 
+def task_parts(name: str) -> dict[str, Any]:
+    """conf/task/<name>.yaml. Raises UnknownName."""
+    composed = compose_raw("run", [f"task={name}"])
+    parts: dict[str, Any] = OmegaConf.to_container(composed.tasks[name])  # type: ignore[assignment]
+    return parts
+
+
+def choices_of(command: str) -> dict[str, list[str]]:
+    """The groups that `command` chooses from, and the names in each."""
+    file: Any = OmegaConf.load(CONF / f"{command}.yaml")
+    choices: dict[str, list[str]] = {}
+    for entry in file.get("defaults", ()):
+        if isinstance(entry, str):
+            choices |= choices_of(entry) if entry != "_self_" else {}
+            continue
+        for group in map(str, entry):
+            choices[group] = sorted(path.stem for path in (CONF / group.split("@")[0]).glob("*.yaml"))
+    return choices
+
+
 def _check_words(command: str, overrides: Sequence[str]) -> None:
     """Every word is setting=value and the setting is known, by its first name."""
-    file: Any = OmegaConf.load(CONF / f"{command}.yaml")
-    groups = [group for entry in file.get("defaults", ()) if entry != "_self_" for group in entry]
-    known = sorted({*hydra_compose(command), *groups})
+    known = sorted({*hydra_compose(command), *choices_of(command)})
     for word in overrides:
         if "=" not in word and not word.startswith("~"):
             raise BadSetting(f"'{word}' is not setting=value; settings: {', '.join(known)}")
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         name = str(override.key_or_group).split(".")[0]
-        if name not in known:
+        if name not in known and name.split("@")[0] not in known:
             raise UnknownName("setting", name, known)
 
 

@@ -2,40 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from robomem.cli.session import Session
 from robomem.control.loop import ControlLoop
 from robomem.control.replay import SentDigest
 from robomem.control.scripted import EpisodeOperator
-from robomem.interfaces import Clock, Inference, Kinematics, Robot, Sink
-from robomem.types import Source
-
-
-class SimulatedTask(Protocol):
-    """A task that judges itself."""
-
-    name: str
-    max_s: float
-    instruction: str
-
-    def score(self) -> float:
-        """Partial credit, 0 to 1."""
-
-    def success(self) -> bool:
-        """True when the task is done."""
-
-    def failed(self) -> bool:
-        """True after a mistake that cannot be mended."""
-
-
-class SimulatedRobot(Robot, Clock, Protocol):
-    """A robot in a world that can be set up anew."""
-
-    task: Any
-    hz: float
-
-    def reset(self, seed: int) -> None:
-        """Begin an episode."""
+from robomem.interfaces import Clock, Sink
 
 
 @dataclass(frozen=True)
@@ -55,35 +28,28 @@ class Outcome:
 
 
 def run_episode(
-    robot: SimulatedRobot,
-    inference: Inference,
-    seed: int,
-    sinks: Sequence[Sink],
-    *,
-    max_chunk_age_s: float,
-    kinematics: Kinematics,
-    source: Source = "policy",
-    clock: Clock | None = None,
+    session: Session, seed: int, sinks: Sequence[Sink], max_chunk_age_s: float, clock: Clock | None = None
 ) -> Outcome:
-    """Resets `robot` to `seed` and runs until its task succeeds, fails beyond repair, or its time is over.
+    """Resets the robot to `seed` and runs until its task succeeds, fails beyond repair, or its time is over.
 
     `clock` is the robot's own unless another paces it.
     """
+    robot = session.robot
     robot.reset(seed)
-    task: SimulatedTask = robot.task
+    task = robot.task
     digest = SentDigest()
     loop = ControlLoop(
         robot,
-        inference,
+        session.inference,
         EpisodeOperator(task.instruction, lambda: task.success() or task.failed() or robot.now() >= task.max_s),
         None,
         clock or robot,
         robot.hz,
         [*sinks, digest],
         max_chunk_age_s=max_chunk_age_s,
-        kinematics=kinematics,
+        kinematics=session.kinematics,
         seed=seed,
-        source=source,
+        source=session.source,
     )
     loop.run()
     return Outcome(bool(task.success()), float(task.score()), robot.now(), digest.hexdigest(), loop.summary())

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from robomem.errors import RobomemError, UnknownName
 
 COMMANDS = {
+    "demo": "a first look: the shipped policy on every task, with and without its memory",
+    "run": "run one episode and report on it",
+    "replay": "feed a stored episode back and say where it first differs",
+    "eval": "success on unseen seeds, and what the memory is worth",
     "collect": "record demonstrations for training",
+    "bench": "how fast it is: bench policy, bench data",
     "doctor": "what this machine can do, and what to install for the rest",
 }
+
+BENCHES = {"data", "policy"}
 
 USAGE = """usage: robomem <command> [setting=value ...]
 
@@ -27,6 +34,14 @@ def usage() -> str:
     return USAGE.format(commands="\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items()))
 
 
+def _which_bench(arguments: list[str]) -> str:
+    """The word after "bench", taken from `arguments`."""
+    which = arguments.pop(0) if arguments else ""
+    if which not in BENCHES:
+        raise UnknownName("bench", which, BENCHES)
+    return which
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 a failure it names, 2 bad input, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -37,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if command not in COMMANDS:
             raise UnknownName("command", command, COMMANDS)
+        if command == "bench":
+            command = f"bench_{_which_bench(arguments)}"
         from robomem.cli.command import execute  # late: --help stays quick
 
         return execute(command, arguments)

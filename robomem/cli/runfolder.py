@@ -23,7 +23,7 @@ class RunFolder:
 
     def __init__(self, command: str, out: str | None = None) -> None:
         self.command = command
-        self.path = Path(out) if out else _new_folder(Path("outputs") / command)
+        self.path = Path(out) if out else _new_folder(Path("outputs") / command.split()[0])
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -10,7 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
@@ -25,17 +25,17 @@ class WorkerError(RobomemError):
     """A worker process that failed or died; the message is its own last words."""
 
 
-def run_jobs(function: str, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Message]]:
+def run_jobs(function: str, jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Message]]:
     """Runs `jobs` on at most `workers` processes; yields each message with its job as it comes.
 
     The machine's cores are divided among the workers. Leaving the iteration, by an exception or not, ends the workers.
     Raises WorkerError at the first job that fails.
     """
-    waiting = iter(jobs)
+    waiting = iter(jobs)  # asked only when a worker is free
     answers: queue.Queue[tuple[_Worker, str]] = queue.Queue()
     threads = max(1, len(os.sched_getaffinity(0)) // max(1, workers))
     with ExitStack() as ended:
-        running = [_Worker(function, threads, answers) for _ in range(min(workers, len(jobs)))]
+        running = [_Worker(function, threads, answers) for _ in range(workers)]
         for worker in running:
             ended.callback(worker.end)
         busy = sum(worker.give(next(waiting, None)) for worker in running)

@@ -76,7 +76,7 @@ def test_an_interruption_keeps_every_acknowledged_episode(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["task=push_button"], "no task 'push_button'; known: all, push_buttons"),
+        (["task=push_button"], "no task 'push_button'; known: all, clear_table, guess_where, push_buttons"),
         (["robot=pandas"], "no robot 'pandas'; known: panda"),
         (["episodes=0"], "episodes is 0, expected 1 or more"),
         (["robot.camera_hz=7"], "expected a whole number"),

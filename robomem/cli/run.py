@@ -1,0 +1,69 @@
+"""Runs one episode under the control loop; saves it and a report of it.
+
+`robomem run task=push_buttons seed=50000`. The same seed, policy and number of threads give the same actions to the
+bit: `actions_sha256` in summary.json tells.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from robomem.cli.configuration import BadSetting
+from robomem.cli.runfolder import RunFolder, commit
+
+ONE_TASK = "choose one task: task=NAME; `robomem run --help` lists them"
+
+
+@dataclass
+class Settings:
+    """Which task, robot and policy, and the `seed` of scene and noise."""
+
+    tasks: dict[str, Any]
+    robot: dict[str, Any]
+    kinematics: dict[str, Any]
+    policy: dict[str, Any]
+    inference: dict[str, Any]
+    seed: int
+    realtime: bool
+    threads: int
+    max_chunk_age_s: float
+
+    def __post_init__(self) -> None:
+        if len(self.tasks) != 1:
+            raise ValueError(f"{len(self.tasks)} tasks; {ONE_TASK}")
+        for name, least in (("seed", 0), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+
+
+def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """One episode: episodes/, report.html, and what came of it."""
+    import torch
+
+    from robomem.cli.collect import open_store
+    from robomem.cli.episode import run_episode
+    from robomem.cli.pacing import PacedClock
+    from robomem.cli.recording import FrameList
+    from robomem.cli.session import build_session
+    from robomem.cli.story import Storyteller
+    from robomem.data.recorder import EpisodeRecorder
+    from robomem.report.page import write_run_report
+    from robomem.report.values import RunReport
+
+    torch.set_num_threads(settings.threads)
+    ((name, task),) = settings.tasks.items()
+    session = build_session(task, settings.robot, settings.kinematics, settings.policy, settings.inference)
+    if settings.inference["_target_"].endswith("ThreadedInference") and not settings.realtime:
+        raise BadSetting("inference=threaded thinks while time passes: it needs realtime=true")
+    with open_store(folder.path / "episodes", {"robot": settings.robot}) as store:
+        recorder, frames = EpisodeRecorder(store), FrameList()
+        teller = Storyteller(session.robot, session.inference)
+        clock = PacedClock(session.robot) if settings.realtime else None
+        outcome = run_episode(session, settings.seed, [recorder, frames, teller], settings.max_chunk_age_s, clock)
+        instruction = session.robot.task.instruction
+        made_by = {"command": "run", "commit": commit(), "robot": settings.robot, "policy": settings.policy}
+        about = {"task": name, "seed": settings.seed, "instruction": instruction, **outcome.as_summary()}
+        episode = recorder.finish({**about, **made_by})
+    facts = {"seed": str(settings.seed), "actions": outcome.actions_sha256[:16], "commit": str(commit())}
+    write_run_report(folder.path / "report.html", RunReport.of(teller.story("memory", settings.seed), frames, facts))
+    print(f"{instruction}: {'done' if outcome.success else 'not done'} after {outcome.seconds:.1f} s")
+    return {**about, "episode": episode, "threads": settings.threads}
