@@ -3,14 +3,17 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 LISTED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 TRACKED = [ROOT / name for name in LISTED.split("\0") if name and (ROOT / name).is_file()]
+LOCK = ROOT / "requirements.lock"
 MAX_BYTES = 20_000_000
 PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(work|root|home|Users)/\w")
@@ -66,10 +69,18 @@ def test_no_file_names_a_package_index() -> None:
 
 
 def test_the_lock_file_holds_pins_only() -> None:
-    lines = text_of(ROOT / "requirements.lock").splitlines()
+    lines = text_of(LOCK).splitlines()
     assert len(lines) > 50
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.!+-]+( ; .+)?", line)] == []
 
 
 def test_no_file_is_large() -> None:
     assert [path.relative_to(ROOT) for path in TRACKED if path.stat().st_size > MAX_BYTES] == []
+
+
+def test_the_lock_file_pins_what_the_project_asks_for() -> None:
+    project = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
+    pins = {line.split("==")[0]: line.split("==")[1].split()[0] for line in text_of(LOCK).splitlines()}
+    asked = [Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]]
+    assert [str(wish) for wish in asked if not wish.specifier.contains(pins.get(wish.name, "0"))] == []
+    assert {wish.name for wish in asked} <= set(pins)
