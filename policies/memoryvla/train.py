@@ -37,7 +37,7 @@ class TrainConfig:
     seed: int = 0
     model: MemoryVLAConfig = field(default_factory=MemoryVLAConfig)
     encoder: str | None = None
-    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=2400, lr=1e-3, warmup=100, ema=0.995))
+    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=2000, lr=1e-3, warmup=100, ema=0.995))
     remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=1e-3))
     frames: int = 32  # of demonstrations, a step of the first stage
     glances: int = 64  # of random scenes, a step of the first stage

@@ -11,6 +11,7 @@ COMMANDS = {
     "replay": "feed a stored episode back and say where it first differs",
     "eval": "success on unseen seeds, and what the memory is worth",
     "collect": "record demonstrations for training",
+    "train": "train a policy on what was collected",
     "bench": "how fast it is: bench policy, bench data",
     "doctor": "what this machine can do, and what to install for the rest",
 }

@@ -1,0 +1,60 @@
+"""`robomem train`, for real, on a few demonstrations: interrupted, it goes on; its policy runs."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.robomem.cli.call import robomem, start, summary_of
+
+SMALL = (
+    "task=push_buttons",
+    "episodes=0",
+    "method.config.see.steps=4",
+    "method.config.remember.steps=40",
+    "method.config.remember.checkpoint_every=1",
+    "method.config.episodes=2",
+    "method.config.chunks=8",
+    "method.config.frames=4",
+    "method.config.glances=4",
+)
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demos")
+    answer = robomem("collect", "task=push_buttons", "episodes=2", "glances=20", f"out={folder}")
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+def test_an_interrupted_training_goes_on_and_its_policy_runs(demos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with start("train", *SMALL, f"demos={demos}", f"out={out}") as process:
+        losses = out / "remember" / "losses.jsonl"
+        while not (losses.exists() and losses.stat().st_size):
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    answer = robomem("train", *SMALL, f"demos={demos}", f"out={out}")
+    assert answer.returncode == 0, answer.stderr
+    assert len((out / "remember" / "losses.jsonl").read_text().splitlines()) == 40
+    assert (out / "report.html").stat().st_size > 10_000
+    checkpoint = Path(summary_of(out)["checkpoint"])
+    run = robomem("run", "task=push_buttons", f"policy.path={checkpoint}", f"out={tmp_path / 'episode'}")
+    assert run.returncode == 0, run.stderr
+
+
+def test_success_over_time_is_kept(demos: Path, tmp_path: Path) -> None:
+    words = (*SMALL, "episodes=1", "method.config.remember.steps=2", "method.config.evaluate_every=1")
+    answer = robomem("train", *words, f"demos={demos}", f"out={tmp_path}")
+    assert answer.returncode == 0, answer.stderr
+    success = summary_of(tmp_path)["success"]
+    assert [entry["step"] for entry in success] == [1, 2]
+    assert all(0 <= entry["push_buttons"] <= 1 for entry in success)
+
+
+def test_missing_demonstrations_are_named_with_how_to_make_them(tmp_path: Path) -> None:
+    answer = robomem("train", f"demos={tmp_path / 'none'}", f"out={tmp_path / 'run'}")
+    assert answer.returncode == 1
+    assert "robomem collect" in answer.stderr.splitlines()[-1] and len(answer.stderr.splitlines()) == 1
