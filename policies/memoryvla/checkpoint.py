@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from policies.action.dit import DiTConfig
@@ -22,15 +23,24 @@ from robomem.memory.bank import BankConfig
 FORMAT = "robomem memoryvla 1"
 
 
-def save_checkpoint(path: Path, model: MemoryVLA, normalizer: Normalizer, made_by: Mapping[str, Any]) -> None:
-    """Write `model` with everything that running it needs; `made_by` says how it was trained."""
+def save_checkpoint(
+    path: Path,
+    model: MemoryVLA,
+    normalizer: Normalizer,
+    made_by: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write `model` with everything that running it needs; `made_by` says how it was trained.
+
+    float16 halves the file; what is loaded is float32 again.
+    """
     about = {
         "format": FORMAT,
         "config": asdict(model.config),
         "normalizer": asdict(normalizer),
         "made_by": dict(made_by),
     }
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: save_file(tensors, file, metadata={"robomem": json.dumps(about)}))
 

@@ -186,7 +186,7 @@ def _remember(
     trainer.use_average()
     path = folder / "policy.safetensors"
     walls = {"see_s": its.get("see_s"), "remember_s": trainer.wall_s}
-    save_checkpoint(path, model, normalizer, {**made_by, **walls})
+    save_checkpoint(path, model, normalizer, {**made_by, **walls}, torch.float16)
     return path
 
 
