@@ -78,7 +78,7 @@ def test_an_interruption_keeps_every_acknowledged_episode(tmp_path: Path) -> Non
     [
         (["task=push_button"], "no task 'push_button'; known: all, clear_table, guess_where, push_buttons"),
         (["robot=pandas"], "no robot 'pandas'; known: panda"),
-        (["episodes=0"], "episodes is 0, expected 1 or more"),
+        (["episodes=-1"], "episodes is -1, expected 0 or more"),
         (["robot.camera_hz=7"], "expected a whole number"),
         (["robot.cameras=[frnt]"], "no camera 'frnt'; known: "),
         (["robot.camera=front"], "camera"),
