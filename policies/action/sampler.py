@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.nn import functional
 
-from policies.action.dit import DiT
+from policies.action.dit import Conditioning, DiT
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class SamplerConfig:
     train_steps: int = 100
     steps: int = 10
     guidance: float = 1.5  # classifier-free, Ho and Salimans 2022 eq. 6; 1 is none
+    guided: int = 4  # steps that are guided, the noisiest: guided to the end, the arm overshot by half the way
     drop: float = 0.1  # share of training samples whose cognitive token is dropped
     predicts: Literal["epsilon", "sample", "v_prediction"] = "sample"
 
@@ -57,19 +58,26 @@ class Sampler:
 
     @torch.no_grad()
     def sample(self, dit: DiT, cognitive: Tensor, perceptual: Tensor, noise: torch.Generator) -> Tensor:
-        """Chunks (B, h, d) for fused tokens (B, 1, Dc) and (B, N, Dp); both guidance branches run as one batch."""
-        batch, guided = len(cognitive), self.config.guidance != 1.0
+        """Chunks (B, h, d) for fused tokens (B, 1, Dc) and (B, N, Dp).
+
+        The first `guided` steps choose among what is possible, both guidance branches in one batch; the rest, unguided,
+        settle on it (guidance in a limited interval, Kynkaanniemi et al. 2024).
+        """
+        batch, times = len(cognitive), self.scheduler.timesteps
+        guided = self.config.guided if self.config.guidance != 1.0 else 0
+        known = self._prepared(dit, cognitive, perceptual, times)
         if guided:
-            cognitive = torch.cat([cognitive, dit.nothing.expand_as(cognitive)])
-            perceptual = torch.cat([perceptual, perceptual])
-        times = self.scheduler.timesteps
-        given = dit.prepare(cognitive, perceptual, times.to(cognitive.device).expand(len(cognitive), -1))
-        shape = (batch, dit.config.horizon, dit.config.action_dim)
-        x = torch.randn(shape, generator=noise).to(cognitive.device)
+            branches = torch.cat([cognitive, dit.nothing.expand_as(cognitive)])
+            both = self._prepared(dit, branches, torch.cat([perceptual, perceptual]), times[:guided])
+        x = torch.randn(batch, dit.config.horizon, dit.config.action_dim, generator=noise).to(cognitive.device)
         for step, t in enumerate(times):
-            predicted = dit(torch.cat([x, x]) if guided else x, given, step)
-            if guided:
-                conditional, free = predicted.chunk(2)
+            if step < guided:
+                conditional, free = dit(torch.cat([x, x]), both, step).chunk(2)
                 predicted = free + self.config.guidance * (conditional - free)
+            else:
+                predicted = dit(x, known, step)
             x = self.scheduler.step(predicted, t, x).prev_sample
         return x
+
+    def _prepared(self, dit: DiT, cognitive: Tensor, perceptual: Tensor, times: Tensor) -> Conditioning:
+        return dit.prepare(cognitive, perceptual, times.to(cognitive.device).expand(len(cognitive), -1))

@@ -27,18 +27,20 @@ def conditions(batch: int, seed: int = 1) -> tuple[Tensor, Tensor]:
 def plain_sample(sampler: Sampler, dit: DiT, cognitive: Tensor, perceptual: Tensor, noise: torch.Generator) -> Tensor:
     """The textbook loop: nothing prepared ahead, the two guidance branches one after the other."""
     x = torch.randn(len(cognitive), SMALL.horizon, SMALL.action_dim, generator=noise)
-    for t in sampler.scheduler.timesteps:
+    for step, t in enumerate(sampler.scheduler.timesteps):
         times = t.expand(len(cognitive), 1)
         conditional = dit(x, dit.prepare(cognitive, perceptual, times))
         free = dit(x, dit.prepare(dit.nothing.expand_as(cognitive), perceptual, times))
-        guided = free + sampler.config.guidance * (conditional - free)
+        weight = sampler.config.guidance if step < sampler.config.guided else 1.0
+        guided = free + weight * (conditional - free)
         x = sampler.scheduler.step(guided, t, x).prev_sample
     return x
 
 
 @pytest.mark.parametrize("predicts", ["epsilon", "sample", "v_prediction"])
-def test_what_is_computed_once_changes_no_number(predicts: str) -> None:
-    sampler, dit = Sampler(SamplerConfig(predicts=predicts)), expert()  # type: ignore[arg-type]
+@pytest.mark.parametrize("guided", [0, 4, 10])
+def test_what_is_computed_once_changes_no_number(predicts: str, guided: int) -> None:
+    sampler, dit = Sampler(SamplerConfig(predicts=predicts, guided=guided)), expert()  # type: ignore[arg-type]
     fast = sampler.sample(dit, *conditions(3), torch.Generator().manual_seed(5))
     plain = plain_sample(sampler, dit, *conditions(3), torch.Generator().manual_seed(5))
     assert torch.allclose(fast, plain, atol=1e-4 * float(plain.abs().max()))
