@@ -7,6 +7,7 @@ with the same out=DIR go on after an interruption.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def play_all(settings: Settings, folder: RunFolder) -> list[Result]:
     """All episodes asked for: those that an earlier call left in the folder, and the rest."""
     path, setup = folder.path / EPISODES, fingerprint(settings)
     asked = {(task, arm, seed) for task in settings.tasks for arm in settings.arms for seed in seeds_of(settings)}
+    _cut_torn_line(path)
     done = {key: result for key, result in _kept(path, setup) if key in asked}
     with (
         Shown({task: len(settings.arms) * settings.episodes for task in settings.tasks}) as shown,
@@ -164,8 +166,15 @@ def stories_of(settings: Settings, folder: RunFolder) -> tuple[Any, ...]:
     return tuple(load_story(path) for name in names if (path := folder.path / "stories" / name).exists())
 
 
+def _cut_torn_line(path: Path) -> None:
+    """A kill may have left half a line: without it, what comes next starts on a line of its own."""
+    if path.exists():
+        text = path.read_bytes()
+        os.truncate(path, text.rfind(b"\n") + 1)
+
+
 def _kept(path: Path, setup: str) -> Iterator[tuple[tuple[str, str, int], Result]]:
-    """Episodes of the same `setup` that an earlier call left; a torn last line is left out."""
+    """Episodes of the same `setup` that an earlier call left."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             result = json.loads(line)
