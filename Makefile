@@ -11,10 +11,10 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(READY) ## make .venv from requirements.lock and install the EGL library; quick when nothing changed
-	@scripts/setup egl
+	@.ci/setup egl
 
-$(READY): requirements.lock pyproject.toml .python-version scripts/setup
-	@scripts/setup venv
+$(READY): requirements.lock pyproject.toml .python-version .ci/setup
+	@.ci/setup venv
 	@touch $@
 
 demo: setup ## evaluate the shipped policy on three tasks and write a report
@@ -30,14 +30,14 @@ prove-experts: setup ## 500 seeds of every task: each demonstrator succeeds 99 t
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow -n $(JOBS) tests/sim/test_proof.py
 
 mutants: setup ## break what guards the arm in every small way; each must fail a test (5 minutes)
-	@OMP_NUM_THREADS=1 $(PYTHON) scripts/mutants --max-children $(JOBS)
+	@OMP_NUM_THREADS=1 $(PYTHON) .ci/mutants --max-children $(JOBS)
 
 lint: setup ## ruff, and mypy --strict on robomem, sim and hardware
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 
 lock: setup ## pin anew what pyproject.toml asks for
-	@scripts/setup lock
+	@.ci/setup lock
 
 clean: ## delete .venv and caches; outputs/ and data/ stay
 	rm -rf .venv .tools build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
