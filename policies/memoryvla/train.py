@@ -1,13 +1,15 @@
-"""Training in two stages: first the encoder with the action expert, no memory; then memory over whole episodes.
+"""Training in three stages: the encoder with the action expert, no memory; memory over whole episodes; the expert.
 
 The first stage learns to see: where things are, told by the simulator, and how to move, as far as one moment tells.
 Then the encoder is frozen and every frame is encoded once, so that the second stage, the memory rolled through
-episodes in time order, costs only its cheap part.
+episodes in time order, costs only its cheap part. Last the memory is frozen too: every frame is fused once, and the
+expert alone, on what the memory makes of a moment, sees a hundred times as many chunks as there are moments.
 """
 
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from policies.memoryvla.batches import Batches
+from policies.memoryvla.batches import Batches, Frames
 from policies.memoryvla.checkpoint import load_checkpoint, save_checkpoint
 from policies.memoryvla.frames import FrameTable, GlanceTable, prepare, prepare_glances
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
@@ -39,10 +41,12 @@ class TrainConfig:
     encoder: str | None = None
     see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=2000, lr=1e-3, warmup=100, ema=0.995))
     remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=1e-3))
+    act: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1500, lr=6e-4, ema=0.995))
     frames: int = 32  # of demonstrations, a step of the first stage
     glances: int = 64  # of random scenes, a step of the first stage
     episodes: int = 24  # a step of the second stage
-    chunks: int = 256  # chunks denoised in a step of the second stage
+    chunks: int = 256  # denoised in a step of the second stage
+    more_chunks: int = 512  # denoised in a step of the third stage
     grad_window: int = 1000  # writes that a gradient reaches back
     evaluate_every: int = 500  # steps of the second stage
 
@@ -184,10 +188,79 @@ def _remember(
         if evaluate is not None:
             evaluate(_averaged(trainer, model, normalizer, kinematics), trainer.step)
     trainer.use_average()
+    act_s = _act(config, model, batches, tokens, folder / "act", progress)
+    if evaluate is not None and config.act.steps:
+        evaluate(MemoryVLAPolicy(_copy(model), normalizer, kinematics), config.remember.steps + config.act.steps)
     path = folder / "policy.safetensors"
-    walls = {"see_s": its.get("see_s"), "remember_s": trainer.wall_s}
+    walls = {"see_s": its.get("see_s"), "remember_s": trainer.wall_s, "act_s": act_s}
     save_checkpoint(path, model, normalizer, {**made_by, **walls}, torch.float16)
     return path
+
+
+def _act(
+    config: TrainConfig,
+    model: MemoryVLA,
+    batches: Batches,
+    tokens: tuple[Tensor, Tensor],
+    folder: Path,
+    progress: Progress,
+) -> float:
+    """The third stage: the expert alone, on fused tokens that no longer change. Returns its wall time [s]."""
+    model.requires_grad_(False)
+    model.expert.requires_grad_(True)
+    cognitive, perceptual = _fused(config, model, batches, tokens)
+
+    def loss(step: int) -> Losses:
+        random = chance(config.seed, step)
+        frames = batches.frames(config.more_chunks, random)
+        at = torch.from_numpy(frames)
+        actions, valid = batches.done(frames)
+        with torch.autocast(batches.device.type, torch.bfloat16):
+            move = model.sampler.loss(
+                model.expert, actions, cognitive[at].float(), perceptual[at].float(), valid, random
+            )
+        return {"loss": move, "action": move.detach()}
+
+    trainer = Trainer(model, loss, config.act, folder)
+    trainer.run(lambda step, losses: progress("act", step, config.act.steps, losses))
+    trainer.use_average()
+    return trainer.wall_s
+
+
+@torch.no_grad()
+def _fused(
+    config: TrainConfig, model: MemoryVLA, batches: Batches, tokens: tuple[Tensor, Tensor], sessions: int = 64
+) -> tuple[Tensor, Tensor]:
+    """What the memory makes of every frame, (F, 1, D) and (F, N, Dp), each reached from every start of its episode."""
+    if not model.bank.config.enabled:
+        return tokens
+    table = batches.table
+    stride = round(config.model.period / table.stride_s)
+    rolls = [
+        np.arange(first + phase, last, stride)
+        for first, last in pairwise(table.first.tolist())
+        for phase in range(min(stride, last - first))
+    ]
+    rolls.sort(key=len, reverse=True)
+    fused = (torch.empty_like(tokens[0]), torch.empty_like(tokens[1]))
+    for start in range(0, len(rolls), sessions):
+        flat, cognitive, perceptual = _rolled(config, model, batches, tokens, rolls[start : start + sessions])
+        fused[0][flat], fused[1][flat] = cognitive.bfloat16(), perceptual.bfloat16()
+    return fused
+
+
+def _rolled(
+    config: TrainConfig, model: MemoryVLA, batches: Batches, tokens: tuple[Tensor, Tensor], rolls: list[Frames]
+) -> tuple[Frames, Tensor, Tensor]:
+    """The frames of `rolls`, step by step, and the fused tokens of each."""
+    lengths = [len(roll) for roll in rolls]
+    padded = np.stack([np.pad(roll, (0, lengths[0] - len(roll)), mode="edge") for roll in rolls])
+    flat = np.concatenate([padded[: sum(n > k for n in lengths), k] for k in range(lengths[0])])
+    if not model.bank.config.enabled:  # nothing is ever retrieved: what is fused is what is seen
+        return flat, tokens[0][flat].float(), tokens[1][flat].float()
+    at, t = torch.from_numpy(padded), batches.tensor(batches.table.t[padded])
+    cognitive, perceptual = (stream[at].float() for stream in tokens)
+    return flat, *model.bank.roll(cognitive, perceptual, t, lengths, config.grad_window)
 
 
 def _rolled_loss(
@@ -198,15 +271,7 @@ def _rolled_loss(
     table = batches.table
     stride = round(config.model.period / table.stride_s)
     rolls = batches.rolls(config.episodes, stride, random)
-    lengths = [len(roll) for roll in rolls]
-    padded = np.stack([np.pad(roll, (0, lengths[0] - len(roll)), mode="edge") for roll in rolls])
-    flat = np.concatenate([padded[: sum(n > k for n in lengths), k] for k in range(lengths[0])])
-    if model.bank.config.enabled:
-        at, t = torch.from_numpy(padded), batches.tensor(table.t[padded])
-        cognitive, perceptual = (stream[at].float() for stream in tokens)
-        cognitive, perceptual = model.bank.roll(cognitive, perceptual, t, lengths, config.grad_window)
-    else:  # nothing is ever retrieved: what is fused is what is seen
-        cognitive, perceptual = (stream[flat].float() for stream in tokens)
+    flat, cognitive, perceptual = _rolled(config, model, batches, tokens, rolls)
     with torch.autocast(batches.device.type, torch.bfloat16):
         goal, metrics = model.goal_loss(cognitive, batches.tensor(table.goal[flat]), batches.tensor(table.kind[flat]))
         some = torch.randint(len(flat), (config.chunks,), generator=random)
@@ -217,6 +282,12 @@ def _rolled_loss(
 
 def _averaged(trainer: Trainer, model: MemoryVLA, normalizer: Normalizer, kinematics: Kinematics) -> MemoryVLAPolicy:
     """A policy with the averaged weights so far, apart from the model in training."""
-    copy = MemoryVLA(model.config)
+    copy = _copy(model)
     copy.load_state_dict({**model.state_dict(), **trainer.average})
     return MemoryVLAPolicy(copy, normalizer, kinematics)
+
+
+def _copy(model: MemoryVLA) -> MemoryVLA:
+    copy = MemoryVLA(model.config)
+    copy.load_state_dict(model.state_dict())
+    return copy

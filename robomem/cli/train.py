@@ -17,6 +17,7 @@ from robomem.errors import StoreError
 
 SUCCESS = "success.jsonl"
 PERCENT = 100
+STAGES = ("see", "remember", "act")
 
 
 @dataclass
@@ -56,9 +57,9 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     demos = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos))]
     glances = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos) / "glances")]
     train = instantiate(settings.method, _convert_="object")
-    steps = {"see": train.keywords["config"].see.steps, "remember": train.keywords["config"].remember.steps}
+    steps = {stage: getattr(train.keywords["config"], stage).steps for stage in STAGES}
     made_by = {"command": "train", "commit": commit(), "seed": settings.seed}
-    with Shown({"prepare": PERCENT, "see": steps["see"], "encode": PERCENT, "remember": steps["remember"]}) as shown:
+    with Shown({"prepare": PERCENT, "encode": PERCENT, **steps}) as shown:
         path = train(
             stores=demos,
             glances=glances,
@@ -126,13 +127,13 @@ def _kept(folder: RunFolder) -> list[dict[str, float]]:
 
 
 def write_report(settings: Settings, folder: RunFolder) -> None:
-    """report.html: the losses of both stages and success over time."""
+    """report.html: the losses of every stage and success over time."""
     from robomem.report.page import write_train_report
     from robomem.report.values import Curve, TrainReport
 
     losses = [
         curve
-        for stage in ("see", "remember")
+        for stage in STAGES
         if (folder.path / stage / "losses.jsonl").exists()
         for curve in loss_curves(stage, folder.path / stage / "losses.jsonl")
     ]

@@ -20,6 +20,8 @@ CONFIG = TrainConfig(
     model=SMALL,
     see=TrainerConfig(steps=6, lr=1e-3, warmup=2, checkpoint_every=2),
     remember=TrainerConfig(steps=6, lr=1e-3, warmup=2, checkpoint_every=2),
+    act=TrainerConfig(steps=4, lr=1e-3, warmup=2, checkpoint_every=2),
+    more_chunks=16,
     frames=8,
     glances=8,
     episodes=4,
@@ -36,7 +38,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return dict(load_checkpoint(path)[0].state_dict())
 
 
-@pytest.mark.parametrize(("stage", "at"), [("see", 3), ("remember", 1), ("remember", 5)])
+@pytest.mark.parametrize(("stage", "at"), [("see", 3), ("remember", 5), ("act", 3)])
 def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path, stage: str, at: int) -> None:
     data = stores(tmp_path / "demos")
     whole = train(CONFIG, data, panda(), tmp_path / "whole", {})
@@ -62,7 +64,7 @@ def test_the_checkpoint_runs_and_says_what_made_it(tmp_path: Path) -> None:
         {"commit": "abc"},
         evaluate=lambda policy, step: seen.append(step),
     )
-    assert seen == [4, 6]
+    assert seen == [4, 6, 10]
     _, _, made_by = load_checkpoint(path)
     assert made_by["commit"] == "abc" and made_by["episodes"] == 8
     assert made_by["seeds"] == {"one": [0, 3], "two": [0, 3]} and made_by["remember_s"] > 0

@@ -13,6 +13,8 @@ SMALL = (
     "method.config.see.steps=4",
     "method.config.remember.steps=40",
     "method.config.remember.checkpoint_every=1",
+    "method.config.act.steps=2",
+    "method.config.more_chunks=8",
     "method.config.episodes=2",
     "method.config.chunks=8",
     "method.config.frames=4",
@@ -50,7 +52,7 @@ def test_success_over_time_is_kept(demos: Path, tmp_path: Path) -> None:
     answer = robomem("train", *words, f"demos={demos}", f"out={tmp_path}")
     assert answer.returncode == 0, answer.stderr
     success = summary_of(tmp_path)["success"]
-    assert [entry["step"] for entry in success] == [1, 2]
+    assert [entry["step"] for entry in success] == [1, 2, 4]
     assert all(0 <= entry["push_buttons"] <= 1 for entry in success)
 
 
