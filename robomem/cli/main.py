@@ -1,5 +1,6 @@
 """`robomem <command> [setting=value ...]`: finds the command, runs it, and says in one line what failed."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     command = arguments.pop(0)
+    os.environ.setdefault("MUJOCO_GL", "egl")  # else mujoco looks for a display, in a process of its own
     try:
         if command not in COMMANDS:
             raise UnknownName("command", command, COMMANDS)
