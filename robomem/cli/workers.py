@@ -28,14 +28,14 @@ class WorkerError(RobomemError):
 def run_jobs(function: str, jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Message]]:
     """Runs `jobs` on at most `workers` processes; yields each message with its job as it comes.
 
-    The machine's cores are divided among the workers. Leaving the iteration, by an exception or not, ends the workers.
+    A worker computes on one thread, so that results do not depend on how many there are. Leaving the iteration, by an
+    exception or not, ends the workers.
     Raises WorkerError at the first job that fails.
     """
     waiting = iter(jobs)  # asked only when a worker is free
     answers: queue.Queue[tuple[_Worker, str]] = queue.Queue()
-    threads = max(1, len(os.sched_getaffinity(0)) // max(1, workers))
     with ExitStack() as ended:
-        running = [_Worker(function, threads, answers) for _ in range(workers)]
+        running = [_Worker(function, answers) for _ in range(workers)]
         for worker in running:
             ended.callback(worker.end)
         busy = sum(worker.give(next(waiting, None)) for worker in running)
@@ -55,9 +55,9 @@ def run_jobs(function: str, jobs: Iterable[Job], workers: int) -> Iterator[tuple
 class _Worker:
     """One process; its answers arrive in `answers` line by line, "" when it has ended."""
 
-    def __init__(self, function: str, threads: int, answers: "queue.Queue[tuple[_Worker, str]]") -> None:
+    def __init__(self, function: str, answers: "queue.Queue[tuple[_Worker, str]]") -> None:
         self.job: Job | None = None
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         words = [sys.executable, "-m", "robomem.cli.workers", function]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
