@@ -10,46 +10,47 @@ from robomem.types import ActionChunk, Context, FloatArray, Observation
 from sim.robot import SimRobot
 from sim.waypoints import KINDS, Waypoint
 
-SPEED_SPREAD = 0.15  # share of the cruise speed and dwell that varies from waypoint to waypoint
-MIN_MOVE_S = 0.12  # s
-TURN_SPEED = 1.5  # rad/s
+START_SPEED, END_SPEED = 0.12, 0.05  # m/s, at the ends of a way
+QUICKEN, SLOW = 8.0, 5.0  # 1/s, speed gained by every metre away from the start, lost by every metre towards the end
+TURN = 0.3  # m of a way that a turn by 1 rad counts as
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Move:
-    """One waypoint under way: from where, since when, for how long."""
+    """One waypoint under way: from where, how far, since when it has arrived."""
 
     waypoint: Waypoint
     goal: FloatArray
-    start_t: float
-    move_s: float
-    dwell_s: float
+    length: float  # m
     start_pos: FloatArray
     start_yaw: float
     start_joint_pos: FloatArray
-    start_gripper: float
+    done: float = 0.0  # m
+    arrived_t: float | None = None
 
-    def share(self, t: float) -> float:
-        """How much of the way is done at `t`, 0 to 1, smooth at both ends."""
-        s = min(max((t - self.start_t) / self.move_s, 0.0), 1.0)
-        return s * s * (3 - 2 * s)
+    @property
+    def share(self) -> float:
+        """How much of the way is done, 0 to 1."""
+        return self.done / self.length if self.length > 0 else 1.0
 
-    def gripper(self, t: float) -> float:
-        """Gripper 0 to 1 at `t`, at its own speed; to grasp or release it waits until the arm has arrived."""
-        since = t - self.start_t
-        if self.waypoint.kind in ("grasp", "release"):
-            since -= self.move_s
-        step = max(since, 0.0) / GRIPPER_S
-        return float(np.clip(self.waypoint.gripper, self.start_gripper - step, self.start_gripper + step))
+    def advance(self, t: float, dt: float) -> None:
+        """Go on for `dt` [s]; the speed follows from the place alone, so that a moment tells what comes next."""
+        left = self.length - self.done
+        speed = min(self.waypoint.speed, START_SPEED + QUICKEN * self.done, END_SPEED + SLOW * left)
+        self.done = min(self.done + speed * dt, self.length)
+        if self.arrived_t is None and self.done == self.length:
+            self.arrived_t = t
 
     def is_over(self, t: float) -> bool:
         """True when the arm has arrived, dwelt, and what it waited for is so or its patience has ended."""
-        rest_s = t - self.start_t - self.move_s - self.dwell_s
         until = self.waypoint.until
         if self.waypoint.kind == "press" and until is not None and until():
             return True
+        if self.arrived_t is None:
+            return False
+        rest_s = t - self.arrived_t - self.waypoint.dwell
         return rest_s >= 0 and (until is None or until() or rest_s >= self.waypoint.patience)
 
 
@@ -57,7 +58,7 @@ class Demonstrator:
     """An `Inference` that solves `robot.task` from its true state; its chunks are in joint space.
 
     It wants a smooth path whatever the arm really does, so from beside the path what is wanted leads back. `goal` and
-    `goal_kind` say what the present step is after. Style (speeds, dwells) is drawn from the seed of `start`.
+    `goal_kind` say what the present step is after. What the task leaves open is drawn from the seed of `start`.
     """
 
     source = "oracle"
@@ -117,27 +118,25 @@ class Demonstrator:
         is_rest = waypoint.kind == "rest"
         pos = self._rest_pos if is_rest else np.array(waypoint.pos, dtype=np.float64)
         goal = pos if is_rest or waypoint.goal is None else np.array(waypoint.goal, dtype=np.float64)
-        vary = self._rng.uniform(1 - SPEED_SPREAD, 1 + SPEED_SPREAD, 2)
-        # smoothstep runs 1.5 times as fast in its middle as on average
-        way_s = 1.5 * float(np.linalg.norm(pos - self._pos)) / (waypoint.speed * vary[0])
-        turn_s = 1.5 * abs(waypoint.yaw - self._yaw) / TURN_SPEED
-        return _Move(
-            waypoint, goal, t, max(way_s, turn_s, MIN_MOVE_S), waypoint.dwell * vary[1],
-            self._pos, self._yaw, self._joint_pos, self._gripper,
-        )  # fmt: skip
+        length = max(float(np.linalg.norm(pos - self._pos)), TURN * abs(waypoint.yaw - self._yaw))
+        return _Move(waypoint, goal, length, self._pos, self._yaw, self._joint_pos)
 
     def _advance(self, move: _Move, t: float) -> None:
         """Set what is wanted at `t`."""
-        share = move.share(t)
-        self._gripper = move.gripper(t)
-        if move.waypoint.kind == "rest":
+        dt = 1 / self._robot.hz
+        move.advance(t, dt)
+        share, waypoint = move.share, move.waypoint
+        if move.arrived_t is not None or waypoint.kind not in ("grasp", "release"):  # these wait for the arm
+            step = dt / GRIPPER_S
+            self._gripper = float(np.clip(waypoint.gripper, self._gripper - step, self._gripper + step))
+        if waypoint.kind == "rest":
             self._joint_pos = (
                 1 - share
             ) * move.start_joint_pos + share * self._rest  # at the end exactly the rest pose
             self._pos, self._yaw = self._kinematics.tool_pose(self._joint_pos)[:3], 0.0
             return
-        self._pos = move.start_pos + share * (np.asarray(move.waypoint.pos, dtype=np.float64) - move.start_pos)
-        self._yaw = move.start_yaw + share * (move.waypoint.yaw - move.start_yaw)
+        self._pos = move.start_pos + share * (np.asarray(waypoint.pos, dtype=np.float64) - move.start_pos)
+        self._yaw = move.start_yaw + share * (waypoint.yaw - move.start_yaw)
         pose = np.concatenate([self._pos, hand_down(self._yaw)])
         self._joint_pos = self._kinematics.joints_for(pose, self._joint_pos, posture=self._rest)
 

@@ -1,12 +1,13 @@
 """The action expert: a diffusion transformer over the tokens of an action chunk (Peebles and Xie 2023, adaLN-zero).
 
-The noisy chunk attends to itself and to the constant tokens: the memory-fused cognitive token and the memory-fused
-perceptual tokens. What does not change while a chunk is denoised (keys, values, modulation of every step) is computed
-once, by `prepare`.
+The noisy chunk attends to itself and to the constant tokens: the memory-fused cognitive token, the body, the
+memory-fused perceptual tokens. What does not change while a chunk is denoised (keys, values, modulation of every step)
+is computed once, by `prepare`.
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +25,20 @@ class DiTConfig:
     layers: int = 3
     cognitive_dim: int = 128
     perceptual_dim: int = 64
+    body_dim: int = 11
+
+
+class Condition(NamedTuple):
+    """What a chunk is made for: memory-fused cognitive (B, 1, Dc) and perceptual (B, N, Dp) tokens, body (B, P)."""
+
+    cognitive: Tensor
+    perceptual: Tensor
+    body: Tensor
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """All that stays the same while a chunk is denoised, by layer: keys and values (B, heads, 1 + N, D / heads), and
+    """All that stays the same while a chunk is denoised, by layer: keys and values (B, heads, 2 + N, D / heads), and
     the modulation (B, S, 6, D) of S denoising steps; `final` (B, S, 2, D) is the last layer's."""
 
     keys: tuple[Tensor, ...]
@@ -88,6 +98,7 @@ class DiT(nn.Module):
         self.place = nn.Parameter(torch.randn(config.horizon, dim) * 0.02)
         self.from_cognitive = nn.Linear(config.cognitive_dim, dim)
         self.from_perceptual = nn.Linear(config.perceptual_dim, dim)
+        self.from_body = nn.Linear(config.body_dim, dim)
         self.nothing = nn.Parameter(torch.randn(config.cognitive_dim) * 0.02)  # the unguided branch's cognitive token
         self.time = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.layers))
@@ -98,12 +109,12 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def prepare(self, cognitive: Tensor, perceptual: Tensor, times: Tensor) -> Conditioning:
-        """What the denoising of `times` (B, S) needs of cognitive (B, 1, Dc) and perceptual (B, N, Dp) tokens."""
-        known = self.from_cognitive(cognitive)
-        constant = torch.cat([known, self.from_perceptual(perceptual)], dim=1)
+    def prepare(self, condition: Condition, times: Tensor) -> Conditioning:
+        """What the denoising of `times` (B, S) needs of `condition`."""
+        known, body = self.from_cognitive(condition.cognitive), self.from_body(condition.body).unsqueeze(1)
+        constant = torch.cat([known, body, self.from_perceptual(condition.perceptual)], dim=1)
         keys, values = zip(*(block.constant(constant) for block in self.blocks), strict=True)
-        signal = functional.silu(self.time(embed_time(times, self.config.dim)) + known)  # (B, S, D)
+        signal = functional.silu(self.time(embed_time(times, self.config.dim)) + known + body)  # (B, S, D)
         modulation = tuple(block.modulate(signal).unflatten(-1, (6, -1)) for block in self.blocks)
         return Conditioning(keys, values, modulation, self.final(signal).unflatten(-1, (2, -1)))
 

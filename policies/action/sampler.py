@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.nn import functional
 
-from policies.action.dit import Conditioning, DiT
+from policies.action.dit import Condition, Conditioning, DiT
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ class Sampler:
         )
         self.scheduler.set_timesteps(config.steps)
 
-    def loss(
-        self, dit: DiT, actions: Tensor, cognitive: Tensor, perceptual: Tensor, weight: Tensor, noise: torch.Generator
-    ) -> Tensor:
+    def loss(self, dit: DiT, actions: Tensor, condition: Condition, weight: Tensor, noise: torch.Generator) -> Tensor:
         """Mean squared error of the prediction for clean `actions` (B, h, d); `weight` (B, h) 0 where padded."""
         batch = len(actions)
         device = actions.device
@@ -47,7 +45,8 @@ class Sampler:
         times = torch.randint(0, self.config.train_steps, (batch,), generator=noise).to(device)
         dropped = (torch.rand(batch, 1, 1, generator=noise) < self.config.drop).to(device)
         noisy = self.scheduler.add_noise(actions, eps, times)
-        given = dit.prepare(torch.where(dropped, dit.nothing, cognitive), perceptual, times.unsqueeze(1))
+        known = condition._replace(cognitive=torch.where(dropped, dit.nothing, condition.cognitive))
+        given = dit.prepare(known, times.unsqueeze(1))
         wanted = {
             "epsilon": lambda: eps,
             "sample": lambda: actions,
@@ -57,27 +56,28 @@ class Sampler:
         return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
     @torch.no_grad()
-    def sample(self, dit: DiT, cognitive: Tensor, perceptual: Tensor, noise: torch.Generator) -> Tensor:
-        """Chunks (B, h, d) for fused tokens (B, 1, Dc) and (B, N, Dp).
+    def sample(self, dit: DiT, condition: Condition, noise: torch.Generator) -> Tensor:
+        """Chunks (B, h, d) for `condition`.
 
         The first `guided` steps choose among what is possible, both guidance branches in one batch; the rest, unguided,
         settle on it (guidance in a limited interval, Kynkaanniemi et al. 2024).
         """
-        batch, times = len(cognitive), self.scheduler.timesteps
+        batch, times, device = len(condition.body), self.scheduler.timesteps, condition.body.device
         guided = self.config.guided if self.config.guidance != 1.0 else 0
-        known = self._prepared(dit, cognitive, perceptual, times)
+        known = self._prepared(dit, condition, times)
         if guided:
-            branches = torch.cat([cognitive, dit.nothing.expand_as(cognitive)])
-            both = self._prepared(dit, branches, torch.cat([perceptual, perceptual]), times[:guided])
-        x = torch.randn(batch, dit.config.horizon, dit.config.action_dim, generator=noise).to(cognitive.device)
+            free = condition._replace(cognitive=dit.nothing.expand_as(condition.cognitive))
+            branches = Condition(*map(torch.cat, zip(condition, free, strict=True)))
+            both = self._prepared(dit, branches, times[:guided])
+        x = torch.randn(batch, dit.config.horizon, dit.config.action_dim, generator=noise).to(device)
         for step, t in enumerate(times):
             if step < guided:
-                conditional, free = dit(torch.cat([x, x]), both, step).chunk(2)
-                predicted = free + self.config.guidance * (conditional - free)
+                with_it, without = dit(torch.cat([x, x]), both, step).chunk(2)
+                predicted = without + self.config.guidance * (with_it - without)
             else:
                 predicted = dit(x, known, step)
             x = self.scheduler.step(predicted, t, x).prev_sample
         return x
 
-    def _prepared(self, dit: DiT, cognitive: Tensor, perceptual: Tensor, times: Tensor) -> Conditioning:
-        return dit.prepare(cognitive, perceptual, times.to(cognitive.device).expand(len(cognitive), -1))
+    def _prepared(self, dit: DiT, condition: Condition, times: Tensor) -> Conditioning:
+        return dit.prepare(condition, times.to(condition.body.device).expand(len(condition.body), -1))

@@ -59,7 +59,11 @@ class Batches:
     def seen(self, frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
         """What the encoder takes: images, words, proprioception."""
         words = self.table.words[self.episode[frames]]
-        return self.tensor(self.table.images[frames]), self.tensor(words), self.tensor(self.proprio[frames])
+        return self.tensor(self.table.images[frames]), self.tensor(words), self.body(frames)
+
+    def body(self, frames: Frames) -> Tensor:
+        """Proprioception for the network."""
+        return self.tensor(self.proprio[frames])
 
     def done(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """What the expert learns: actions and whether each counts."""

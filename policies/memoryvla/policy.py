@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from policies.action.dit import Condition
 from policies.memoryvla.model import MemoryVLA
 from policies.memoryvla.normalize import Normalizer, proprioception
 from policies.vlm.nano import tokenize
@@ -34,12 +35,13 @@ class MemoryVLAPolicy:
         """
         self._check(obs)
         tool_pose = self.kinematics.tool_pose(obs.joint_pos)
-        cognitive, perceptual = self.model.encoder(*self._inputs(obs, context, tool_pose))
+        images, words, body = self._inputs(obs, context, tool_pose)
+        cognitive, perceptual = self.model.encoder(images, words, body)
         noise = torch.Generator().manual_seed(memory.seed * 1_000_003 + memory.step)
         first_camera = self.model.config.encoder.cameras[0]
         memory.thumbnails = (*memory.thumbnails, obs.images[first_camera])
         cognitive, perceptual, after = self.model.bank(memory, cognitive, perceptual, torch.tensor([obs.t]))
-        actions = self.model.sampler.sample(self.model.expert, cognitive, perceptual, noise)
+        actions = self.model.sampler.sample(self.model.expert, Condition(cognitive, perceptual, body), noise)
         memory.become(after)
         return self._chunk(obs.t, tool_pose, actions[0].double().numpy(), context.version)
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from policies.action.dit import Condition
 from policies.memoryvla.batches import Batches, Frames
 from policies.memoryvla.checkpoint import load_checkpoint, save_checkpoint
 from policies.memoryvla.frames import FrameTable, GlanceTable, prepare, prepare_glances
@@ -121,9 +122,8 @@ def _see(
             losses = {"entities": model.entity_loss(cognitive, perceptual, places, visible)}
             if more is not None:
                 losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
-            losses["action"] = model.sampler.loss(
-                model.expert, actions, cognitive[shown], perceptual[shown], valid, random
-            )
+            given = Condition(cognitive[shown], perceptual[shown], seen[2][shown])
+            losses["action"] = model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": sum(losses.values(), torch.zeros(())), **{name: loss.detach() for name, loss in losses.items()}}
 
     trainer = Trainer(model, loss, config.see, folder / "see")
@@ -215,10 +215,9 @@ def _act(
         frames = batches.frames(config.more_chunks, random)
         at = torch.from_numpy(frames)
         actions, valid = batches.done(frames)
+        given = Condition(cognitive[at].float(), perceptual[at].float(), batches.body(frames))
         with torch.autocast(batches.device.type, torch.bfloat16):
-            move = model.sampler.loss(
-                model.expert, actions, cognitive[at].float(), perceptual[at].float(), valid, random
-            )
+            move = model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": move, "action": move.detach()}
 
     trainer = Trainer(model, loss, config.act, folder)
@@ -275,8 +274,10 @@ def _rolled_loss(
     with torch.autocast(batches.device.type, torch.bfloat16):
         goal, metrics = model.goal_loss(cognitive, batches.tensor(table.goal[flat]), batches.tensor(table.kind[flat]))
         some = torch.randint(len(flat), (config.chunks,), generator=random)
-        actions, valid = batches.done(flat[some.numpy()])
-        move = model.sampler.loss(model.expert, actions, cognitive[some], perceptual[some], valid, random)
+        frames = flat[some.numpy()]
+        actions, valid = batches.done(frames)
+        given = Condition(cognitive[some], perceptual[some], batches.body(frames))
+        move = model.sampler.loss(model.expert, actions, given, valid, random)
     return {"loss": move + goal, "action": move.detach(), "goal": goal.detach(), **metrics}
 
 

@@ -30,6 +30,7 @@ AWAY = (-1.0, 0.0)  # m, where a button that is not used stays: behind the arm, 
 UP = np.array([0.0, 0.0, 1.0])
 FINGERTIP = 0.009  # m that the fingers reach beyond the tool frame
 ABOVE, BELOW = 0.025, 0.03  # m from the top of a button: where a press begins, and how deep it aims
+REST_S = (0.3, 0.4)  # s
 
 
 class PushButtons(Task):
@@ -93,7 +94,7 @@ class PushButtons(Task):
 
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = np.zeros(3)
-        yield Waypoint("rest", rest, 0.0, dwell=rng.uniform(0.2, 0.5))
+        yield Waypoint("rest", rest, 0.0, dwell=rng.uniform(*REST_S))
         while not (self.success() or self.failed()):
             n = len(self.pressed)
             top = np.array(self._buttons[self.order[n]].top)
@@ -105,7 +106,7 @@ class PushButtons(Task):
             yield Waypoint("approach", above, 0.0, goal=top, speed=0.55)
             yield Waypoint("press", below, 0.0, goal=top, speed=0.2, until=is_pressed, patience=0.5)
             yield Waypoint("retreat", above, 0.0, goal=top, speed=0.35)
-            yield Waypoint("rest", rest, 0.0, speed=0.55, dwell=rng.uniform(0.2, 0.5))
+            yield Waypoint("rest", rest, 0.0, speed=0.55, dwell=rng.uniform(*REST_S))
 
 
 def _scatter(rng: np.random.Generator) -> FloatArray:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from policies.action.dit import DiT, DiTConfig
+from policies.action.dit import Condition, DiT, DiTConfig
 from policies.action.sampler import Sampler, SamplerConfig
 
-SMALL = DiTConfig(horizon=4, action_dim=3, dim=32, heads=2, layers=2, cognitive_dim=8, perceptual_dim=6)
+SMALL = DiTConfig(horizon=4, action_dim=3, dim=32, heads=2, layers=2, cognitive_dim=8, perceptual_dim=6, body_dim=5)
 
 
 def expert(seed: int = 0) -> DiT:
@@ -18,19 +18,20 @@ def expert(seed: int = 0) -> DiT:
     return dit.eval()
 
 
-def conditions(batch: int, seed: int = 1) -> tuple[Tensor, Tensor]:
+def conditions(batch: int, seed: int = 1) -> Condition:
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, 1, 8, generator=random), torch.randn(batch, 5, 6, generator=random)
+    return Condition(*(torch.randn(batch, *size, generator=random) for size in ((1, 8), (5, 6), (5,))))
 
 
 @torch.no_grad()
-def plain_sample(sampler: Sampler, dit: DiT, cognitive: Tensor, perceptual: Tensor, noise: torch.Generator) -> Tensor:
+def plain_sample(sampler: Sampler, dit: DiT, condition: Condition, noise: torch.Generator) -> Tensor:
     """The textbook loop: nothing prepared ahead, the two guidance branches one after the other."""
-    x = torch.randn(len(cognitive), SMALL.horizon, SMALL.action_dim, generator=noise)
+    x = torch.randn(len(condition.body), SMALL.horizon, SMALL.action_dim, generator=noise)
+    nothing = condition._replace(cognitive=dit.nothing.expand_as(condition.cognitive))
     for step, t in enumerate(sampler.scheduler.timesteps):
-        times = t.expand(len(cognitive), 1)
-        conditional = dit(x, dit.prepare(cognitive, perceptual, times))
-        free = dit(x, dit.prepare(dit.nothing.expand_as(cognitive), perceptual, times))
+        times = t.expand(len(condition.body), 1)
+        conditional = dit(x, dit.prepare(condition, times))
+        free = dit(x, dit.prepare(nothing, times))
         weight = sampler.config.guidance if step < sampler.config.guided else 1.0
         guided = free + weight * (conditional - free)
         x = sampler.scheduler.step(guided, t, x).prev_sample
@@ -41,8 +42,8 @@ def plain_sample(sampler: Sampler, dit: DiT, cognitive: Tensor, perceptual: Tens
 @pytest.mark.parametrize("guided", [0, 4, 10])
 def test_what_is_computed_once_changes_no_number(predicts: str, guided: int) -> None:
     sampler, dit = Sampler(SamplerConfig(predicts=predicts, guided=guided)), expert()  # type: ignore[arg-type]
-    fast = sampler.sample(dit, *conditions(3), torch.Generator().manual_seed(5))
-    plain = plain_sample(sampler, dit, *conditions(3), torch.Generator().manual_seed(5))
+    fast = sampler.sample(dit, conditions(3), torch.Generator().manual_seed(5))
+    plain = plain_sample(sampler, dit, conditions(3), torch.Generator().manual_seed(5))
     assert torch.allclose(fast, plain, atol=1e-4 * float(plain.abs().max()))
 
 
@@ -52,27 +53,28 @@ def test_ten_ddim_steps_as_the_paper() -> None:
 
 def test_sampling_repeats_for_a_seed_and_differs_for_another() -> None:
     sampler, dit = Sampler(SamplerConfig()), expert()
-    first, again, other = (sampler.sample(dit, *conditions(2), torch.Generator().manual_seed(s)) for s in (3, 3, 4))
+    first, again, other = (sampler.sample(dit, conditions(2), torch.Generator().manual_seed(s)) for s in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_without_guidance_the_free_branch_is_not_run() -> None:
     sampler, dit = Sampler(SamplerConfig(guidance=1.0)), expert()
-    before = sampler.sample(dit, *conditions(2), torch.Generator().manual_seed(3))
+    before = sampler.sample(dit, conditions(2), torch.Generator().manual_seed(3))
     dit.nothing.data.fill_(100.0)
-    assert torch.equal(before, sampler.sample(dit, *conditions(2), torch.Generator().manual_seed(3)))
+    assert torch.equal(before, sampler.sample(dit, conditions(2), torch.Generator().manual_seed(3)))
 
 
-def test_perceptual_tokens_reach_the_actions_from_the_first_step_of_training() -> None:
+def test_perceptual_tokens_and_the_body_reach_the_actions_from_the_first_step_of_training() -> None:
     torch.manual_seed(0)
     dit = DiT(SMALL)
     torch.nn.init.normal_(dit.out.weight, std=0.1)
-    cognitive, perceptual = conditions(2)
-    perceptual.requires_grad_(True)
-    dit(torch.randn(2, 4, 3), dit.prepare(cognitive, perceptual, torch.full((2, 1), 50))).sum().backward()
+    condition = conditions(2)
+    perceptual, body = condition.perceptual.requires_grad_(True), condition.body.requires_grad_(True)
+    dit(torch.randn(2, 4, 3), dit.prepare(condition, torch.full((2, 1), 50))).sum().backward()
     for block in dit.blocks:
         assert block.query.weight.grad is not None and block.query.weight.grad.abs().max() > 0  # type: ignore[union-attr]
-    assert perceptual.grad is not None and perceptual.grad.abs().max() > 0
+    for given in (perceptual, body):
+        assert given.grad is not None and given.grad.abs().max() > 0
 
 
 def test_an_expert_learns_the_action_that_its_condition_names() -> None:
@@ -80,25 +82,25 @@ def test_an_expert_learns_the_action_that_its_condition_names() -> None:
     dit, sampler = DiT(SMALL), Sampler(SamplerConfig())
     optimizer = torch.optim.AdamW(dit.parameters(), lr=3e-3)
     wanted = torch.tensor([[0.5, -0.5, 0.2], [-0.8, 0.1, 0.9]])
-    cognitive, perceptual = conditions(2)
+    condition = conditions(2)
     noise = torch.Generator().manual_seed(0)
     for _ in range(250):
         which = torch.randint(2, (64,), generator=noise)
         actions = wanted[which].unsqueeze(1).expand(-1, 4, -1)
-        loss = sampler.loss(dit, actions, cognitive[which], perceptual[which], torch.ones(64, 4), noise)
+        loss = sampler.loss(dit, actions, Condition(*(given[which] for given in condition)), torch.ones(64, 4), noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    sampled = sampler.sample(dit, cognitive, perceptual, noise)
+    sampled = sampler.sample(dit, condition, noise)
     assert torch.allclose(sampled, wanted.unsqueeze(1).expand(-1, 4, -1), atol=0.15)
 
 
 def test_padding_does_not_count() -> None:
     sampler, dit = Sampler(SamplerConfig(drop=0.0)), expert()
-    cognitive, perceptual = conditions(2)
+    condition = conditions(2)
     weight = torch.ones(2, 4)
     weight[:, 2:] = 0
     actions = torch.zeros(2, 4, 3)
-    clean = sampler.loss(dit, actions, cognitive, perceptual, weight, torch.Generator().manual_seed(0))
-    weight_all = sampler.loss(dit, actions, cognitive, perceptual, torch.ones(2, 4), torch.Generator().manual_seed(0))
+    clean = sampler.loss(dit, actions, condition, weight, torch.Generator().manual_seed(0))
+    weight_all = sampler.loss(dit, actions, condition, torch.ones(2, 4), torch.Generator().manual_seed(0))
     assert clean.isfinite() and not torch.equal(clean, weight_all)
