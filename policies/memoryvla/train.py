@@ -27,7 +27,7 @@ from policies.memoryvla.policy import MemoryVLAPolicy
 from robomem.data.store import EpisodeStore
 from robomem.interfaces import Kinematics
 from robomem.learn.checkpoints import replace_file
-from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance
+from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, of, losses
 Evaluate = Callable[[MemoryVLAPolicy, int], None]
@@ -40,7 +40,7 @@ class TrainConfig:
     seed: int = 0
     model: MemoryVLAConfig = field(default_factory=MemoryVLAConfig)
     encoder: str | None = None
-    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=2000, lr=1e-3, warmup=100, ema=0.995))
+    see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1600, lr=1e-3, warmup=100, ema=0.995))
     remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=1e-3))
     act: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1500, lr=6e-4, ema=0.995))
     frames: int = 32  # of demonstrations, a step of the first stage
@@ -117,7 +117,7 @@ def _see(
             more_seen, more = batches.glanced(config.glances, random)
             seen = tuple(torch.cat(pair) for pair in zip(seen, more_seen, strict=True))
             places, visible = torch.cat([places, more["places"]]), torch.cat([visible, more["visible"]])
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             cognitive, perceptual, words = model.encoder.grounded(*seen)
             losses = {"entities": model.entity_loss(cognitive, perceptual, places, visible)}
             if more is not None:
@@ -138,14 +138,14 @@ def _see(
 def encode(
     model: MemoryVLA, batches: Batches, path: Path, progress: Callable[[int, int], None], size: int = 256
 ) -> None:
-    """Write the cognitive (F, 1, D) and perceptual (F, N, Dp) tokens of every frame to `path`, bfloat16."""
+    """Write the cognitive (F, 1, D) and perceptual (F, N, Dp) tokens of every frame to `path`, float16."""
     cognitive, perceptual = [], []
     frames = np.arange(len(batches.episode))
     for start in range(0, len(frames), size):
-        with torch.autocast(batches.device.type, torch.bfloat16):
+        with mixed_precision(batches.device):
             c, p = model.encoder(*batches.seen(frames[start : start + size]))
-        cognitive.append(c.bfloat16())
-        perceptual.append(p.bfloat16())
+        cognitive.append(c.half())
+        perceptual.append(p.half())
         progress(min(start + size, len(frames)), len(frames))
     tokens = {"cognitive": torch.cat(cognitive), "perceptual": torch.cat(perceptual)}
     replace_file(path, lambda file: save_file(tokens, file))
@@ -216,7 +216,7 @@ def _act(
         at = torch.from_numpy(frames)
         actions, valid = batches.done(frames)
         given = Condition(cognitive[at].float(), perceptual[at].float(), batches.body(frames))
-        with torch.autocast(batches.device.type, torch.bfloat16):
+        with mixed_precision(batches.device):
             move = model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": move, "action": move.detach()}
 
@@ -244,7 +244,7 @@ def _fused(
     fused = (torch.empty_like(tokens[0]), torch.empty_like(tokens[1]))
     for start in range(0, len(rolls), sessions):
         flat, cognitive, perceptual = _rolled(config, model, batches, tokens, rolls[start : start + sessions])
-        fused[0][flat], fused[1][flat] = cognitive.bfloat16(), perceptual.bfloat16()
+        fused[0][flat], fused[1][flat] = cognitive.half(), perceptual.half()
     return fused
 
 
@@ -271,7 +271,7 @@ def _rolled_loss(
     stride = round(config.model.period / table.stride_s)
     rolls = batches.rolls(config.episodes, stride, random)
     flat, cognitive, perceptual = _rolled(config, model, batches, tokens, rolls)
-    with torch.autocast(batches.device.type, torch.bfloat16):
+    with mixed_precision(batches.device):
         goal, metrics = model.goal_loss(cognitive, batches.tensor(table.goal[flat]), batches.tensor(table.kind[flat]))
         some = torch.randint(len(flat), (config.chunks,), generator=random)
         frames = flat[some.numpy()]

@@ -41,7 +41,7 @@ class NanoConfig:
     channels: tuple[int, ...] = (32, 64, 128)
     tokens: int = 8
     perceptual_dim: int = 64
-    words: int = 28  # longest instruction
+    words: int = 20  # longest instruction
 
 
 def tokenize(instruction: str, length: int) -> list[int]:

@@ -46,6 +46,13 @@ def chance(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed + 1) * 1_000_000_007 + step)
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 where the processor computes with it; elsewhere it would be emulated, many times slower than float32."""
+    can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    native = device.type != "cpu" or any(can.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.autocast(device.type, torch.bfloat16, enabled=native)
+
+
 class Trainer:
     """Trains the parameters of `module` that require gradients, on `loss(step)`, a mapping whose "loss" is minimised.
 
