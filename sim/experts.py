@@ -13,6 +13,8 @@ from sim.waypoints import KINDS, Waypoint
 START_SPEED, END_SPEED = 0.12, 0.05  # m/s, at the ends of a way
 QUICKEN, SLOW = 8.0, 5.0  # 1/s, speed gained by every metre away from the start, lost by every metre towards the end
 TURN = 0.3  # m of a way that a turn by 1 rad counts as
+ASIDE = (0.008, 0.025)  # m beside its way, from where the arm is waited for, to where all waits for it
+CAREFUL = {"grasp": 0.2, "lift": 0.3, "release": 0.3}  # share of a push that is allowed where it would break something
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
 
@@ -35,13 +37,24 @@ class _Move:
         """How much of the way is done, 0 to 1."""
         return self.done / self.length if self.length > 0 else 1.0
 
-    def advance(self, t: float, dt: float) -> None:
+    def advance(self, t: float, dt: float, tool_pos: FloatArray) -> None:
         """Go on for `dt` [s]; the speed follows from the place alone, so that a moment tells what comes next."""
         left = self.length - self.done
         speed = min(self.waypoint.speed, START_SPEED + QUICKEN * self.done, END_SPEED + SLOW * left)
+        near, far = ASIDE
+        speed *= float(np.clip((far - self._aside(tool_pos)) / (far - near), 0, 1))
         self.done = min(self.done + speed * dt, self.length)
         if self.arrived_t is None and self.done == self.length:
             self.arrived_t = t
+
+    def _aside(self, tool_pos: FloatArray) -> float:
+        """How far the tool is beside the straight way [m]; the way to the rest pose is not straight."""
+        if self.waypoint.kind == "rest" or self.length == 0:
+            return 0.0
+        way = np.asarray(self.waypoint.pos, dtype=np.float64) - self.start_pos
+        way /= max(float(np.linalg.norm(way)), 1e-9)
+        off = tool_pos - self.start_pos
+        return float(np.linalg.norm(off - (off @ way) * way))
 
     def is_over(self, t: float) -> bool:
         """True when the arm has arrived, dwelt, and what it waited for is so or its patience has ended."""
@@ -57,7 +70,7 @@ class _Move:
 class Demonstrator:
     """An `Inference` that solves `robot.task` from its true state; its chunks are in joint space.
 
-    It wants a smooth path whatever the arm really does, so from beside the path what is wanted leads back. `goal` and
+    It wants a smooth path and waits for an arm that is beside it, so from there what is wanted leads back. `goal` and
     `goal_kind` say what the present step is after. What the task leaves open is drawn from the seed of `start`.
     """
 
@@ -89,7 +102,8 @@ class Demonstrator:
         if self._move is None or self._move.is_over(obs.t):
             waypoint = next(self._waypoints, None) or Waypoint("rest", self._rest_pos, self._gripper, dwell=np.inf)
             self._move = self._begin(waypoint, obs.t)
-        self._advance(self._move, obs.t)
+        self._advance(self._move, obs)
+        self._robot.exposure = CAREFUL.get(self._move.waypoint.kind, 1.0)
         t = obs.t + np.arange(CHUNK_TICKS) / self._robot.hz
         values, gripper = np.tile(self._joint_pos, (CHUNK_TICKS, 1)), np.full(CHUNK_TICKS, self._gripper)
         self._chunk = ActionChunk(t, values, "joint", gripper, context.version)
@@ -121,10 +135,10 @@ class Demonstrator:
         length = max(float(np.linalg.norm(pos - self._pos)), TURN * abs(waypoint.yaw - self._yaw))
         return _Move(waypoint, goal, length, self._pos, self._yaw, self._joint_pos)
 
-    def _advance(self, move: _Move, t: float) -> None:
-        """Set what is wanted at `t`."""
+    def _advance(self, move: _Move, obs: Observation) -> None:
+        """Set what is wanted now."""
         dt = 1 / self._robot.hz
-        move.advance(t, dt)
+        move.advance(obs.t, dt, self._kinematics.tool_pose(obs.joint_pos)[:3])
         share, waypoint = move.share, move.waypoint
         if move.arrived_t is not None or waypoint.kind not in ("grasp", "release"):  # these wait for the arm
             step = dt / GRIPPER_S

@@ -12,7 +12,7 @@ from sim.tasks.task import Task
 ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 FINGER_JOINTS = ("finger_left", "finger_right")
 GRIPPER_OPENING = 0.08  # m, Franka Hand data sheet
-DISTURBANCE_S = 0.8  # s, how long a disturbance lasts
+PUSH_S, PAUSE_S = (0.6, 1.2), (0.1, 0.8)  # s, how long a push lasts, and how long until the next
 WARNINGS = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
@@ -21,8 +21,9 @@ class SimRobot:
 
     Commands come at `hz`, pictures at `camera_hz` (between, the last ones are seen again), both whole numbers of what
     is below them; pictures are `image_size` px square from `cameras`, none when that is empty. `disturbance` [m] pushes
-    the tool smoothly off what was sent, one standard deviation per axis, so that demonstrations visit states beside
-    their path while what was sent leads back (DART, Laskey 2017). Belongs to the thread that made it.
+    the tool smoothly off what was sent, now and then, one standard deviation per axis at the height of a push, so that
+    demonstrations visit states beside their path while what was sent leads back (DART, Laskey 2017). `exposure`, 0 to
+    1, is the share of a push that reaches the tool. Belongs to the thread that made it.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class SimRobot:
         self._steps = 0
         self._pictures: dict[str, Image] = {}
         self._pictures_due = 0
-        self._drift = np.zeros(3)
+        self.exposure = 1.0
+        self._push, self._push_start, self._push_s = np.zeros(3), 0.0, 0.0
         self._chance = np.random.Generator(np.random.PCG64((seed, 1)))
         self.task.reset(np.random.Generator(np.random.PCG64(seed)))
         mujoco.mj_forward(self.model, self.data)
@@ -162,12 +164,16 @@ class SimRobot:
         self._ramp_start = self._steps
 
     def _next_disturbance(self) -> FloatArray:
-        """The next joint offset (7,) [rad]: an Ornstein-Uhlenbeck walk of the tool, through the Jacobian."""
-        keep = np.exp(-1 / (self.hz * DISTURBANCE_S))
-        self._drift = keep * self._drift + self.disturbance * np.sqrt(1 - keep**2) * self._chance.standard_normal(3)
+        """The next joint offset (7,) [rad]: a push that swells and fades, through the Jacobian."""
+        since = self.now() - self._push_start
+        if since >= self._push_s:
+            since = -self._chance.uniform(*PAUSE_S)
+            self._push_start, self._push_s = self.now() - since, self._chance.uniform(*PUSH_S)
+            self._push = self.disturbance * self._chance.standard_normal(3)
+        drift = self.exposure * self._push * np.sin(np.pi * max(since, 0.0) / self._push_s) ** 2
         jacobian = np.empty((6, self.model.nv))
         mujoco.mj_jacSite(self.model, self.data, jacobian[:3], jacobian[3:], self._tool)
-        offset: FloatArray = np.linalg.pinv(jacobian[:, self._dofs]) @ np.concatenate([self._drift, np.zeros(3)])
+        offset: FloatArray = np.linalg.pinv(jacobian[:, self._dofs]) @ np.concatenate([drift, np.zeros(3)])
         return offset
 
 

@@ -53,7 +53,7 @@ def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
         if about["format"] != FORMAT:
             raise CheckpointError(f"{path} has format '{about['format']}', expected '{FORMAT}'")
         model = MemoryVLA(_config(about["config"]))
-        normalizer = Normalizer(**{name: tuple(numbers) for name, numbers in about["normalizer"].items()})
+        normalizer = Normalizer.of(about["normalizer"])
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is no robomem policy: {error}") from None

@@ -1,30 +1,41 @@
 """Between the robot's units and the network's: proprioception in, actions out, both ways from one set of numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+SMALLEST = np.array([0.02] * 3 + [0.1] * 3)  # m, rad: what moves less is not blown up
 GRIPPER = 6  # index of the gripper in an action: x y z, rotation vector, gripper
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """`proprio_mean`, `proprio_std` (P,); `action_scale` (6,) maps displacements [m, rad] to about -1..1."""
+    """`proprio_mean`, `proprio_std` (P,); `action_scale` (h, 6) maps displacements [m, rad] to unit size.
+
+    Each step of a chunk has a scale of its own (per-timestep normalisation, TRI LBM 2025): near steps are short and
+    well known, far ones long and uncertain, and all count the same.
+    """
 
     proprio_mean: tuple[float, ...]
     proprio_std: tuple[float, ...]
-    action_scale: tuple[float, ...]
+    action_scale: tuple[tuple[float, ...], ...]
 
     @classmethod
     def fit(cls, proprio: FloatArray, actions: FloatArray) -> "Normalizer":
         """From training data: proprio (F, P), actions (F, h, 7)."""
-        displacement = np.abs(actions[..., :GRIPPER].reshape(-1, GRIPPER))
-        scale = np.maximum(np.quantile(displacement, 0.99, axis=0), [0.05] * 3 + [0.2] * 3)
-        return cls(
-            tuple(proprio.mean(0).tolist()), tuple(np.maximum(proprio.std(0), 0.02).tolist()), tuple(scale.tolist())
-        )
+        scale = np.maximum(np.sqrt(np.mean(actions[..., :GRIPPER] ** 2, axis=0)), SMALLEST)
+        mean, std = proprio.mean(0), np.maximum(proprio.std(0), 0.02)
+        return cls(tuple(mean.tolist()), tuple(std.tolist()), tuple(map(tuple, scale.tolist())))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Normalizer":
+        """From the lists of a checkpoint. Raises TypeError, KeyError or ValueError when they are something else."""
+        rows = tuple(tuple(map(float, row)) for row in values["action_scale"])
+        return cls(tuple(map(float, values["proprio_mean"])), tuple(map(float, values["proprio_std"])), rows)
 
     def proprio(self, values: FloatArray) -> FloatArray:
         """Proprioception (..., P) for the network."""

@@ -21,9 +21,7 @@ CUBE, CUBE_MASS = 0.02, 0.05  # m, half its edge; kg
 N_CUBES = 3
 CUBES_FROM, CUBES_TO = (0.38, -0.11), (0.58, 0.11)  # m, where cubes lie at first
 APART = 0.11  # m, so that an open hand fits between two cubes
-FARTHER = 0.02  # m, each cube is that much farther from the rest position than the last: which is nearest is plain
 YAW = 0.25  # rad, at most
-REST = (0.34, 0.0)  # m, below the tool at rest
 BIN, COUNTER, PLACE = (0.47, 0.27), (0.47, -0.26), 0.02  # m, places and how far each varies
 BIN_INSIDE = (0.095, 0.055)  # m, half its inner length and width
 BIN_WALL, BIN_HEIGHT = 0.005, 0.05  # m
@@ -92,11 +90,11 @@ class ClearTable(Task):
         self._bin_xy = BIN + rng.uniform(-PLACE, PLACE, 2)
         self.model.body_pos[self._bin, :2] = self._bin_xy
         self._counter.place(COUNTER + rng.uniform(-PLACE, PLACE, 2))
-        colours = rng.permutation(COLOURS)
+        colours = np.sort(rng.permutation(len(COLOURS))[: self._n])
         for i, xy in enumerate(_scatter(rng, self._n)):
             yaw = rng.uniform(-YAW, YAW)
             self._qpos[i][:] = *xy, CUBE, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
-            self.model.geom(f"cube{i}").rgba[:3] = colours[i]
+            self.model.geom(f"cube{i}").rgba[:3] = COLOURS[colours[i]]
 
     def step(self, t: float) -> None:
         presses = self._counter.presses()
@@ -120,14 +118,14 @@ class ClearTable(Task):
         return self._failed
 
     def entities(self) -> Entities:
-        """Cubes that are not in the bin, nearest to the rest position first; slot 3 the bin, slot 4 the counter."""
-        cubes = [(self._cube(i), True) for i in self._nearest_first()]
+        """Cubes that are not in the bin, in the order of COLOURS; slot 3 the bin, slot 4 the counter."""
+        cubes = [(self._cube(i), True) for i in self._left()]
         cubes += [(np.zeros(3), False)] * (N_CUBES - len(cubes))
         return Entities.of([*cubes, (np.array([*self._bin_xy, 0.0]), True), (self._counter.top, True)])
 
     def named(self) -> dict[str, FloatArray]:
         places = {"bin": np.array([*self._bin_xy, 0.0]), "button": self._counter.top, "press": self._counter.top}
-        left = self._nearest_first()
+        left = self._left()
         return places | dict.fromkeys(("cube", "cubes"), self._cube(left[0])) if left else places
 
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
@@ -137,12 +135,12 @@ class ClearTable(Task):
             if self._presses < len(self._placed):
                 yield from self._press()
             else:
-                yield from self._pick_and_place(self._nearest_first()[0])
+                yield from self._pick_and_place(self._left()[0])
 
     def glance(self, rng: np.random.Generator) -> None:
         self.reset(rng)
         for _ in range(rng.integers(self._n + 1)):
-            i = self._nearest_first()[0]
+            i = self._left()[0]
             x, y = self._bin_xy
             across = rng.uniform(-1, 1) * (BIN_INSIDE[1] - CUBE)
             self._qpos[i][:3] = x + SLOTS[len(self._placed)], y + across, BIN_WALL + CUBE
@@ -150,7 +148,7 @@ class ClearTable(Task):
 
     def hold(self, tool_pos: FloatArray, rng: np.random.Generator) -> None:
         if len(self._placed) < self._n and rng.random() < HELD:
-            self._qpos[self._nearest_first()[0]][:3] = tool_pos
+            self._qpos[self._left()[0]][:3] = tool_pos
 
     def _press(self) -> Iterator[Waypoint]:
         goal, before = self._counter.top, self._presses
@@ -181,10 +179,9 @@ class ClearTable(Task):
         """Middle of cube `i` (3,) [m]."""
         return np.array(self._qpos[i][:3])
 
-    def _nearest_first(self) -> list[int]:
-        """Cubes that are not in the bin, from the rest position outwards."""
-        left = [i for i in range(self._n) if i not in self._placed]
-        return sorted(left, key=lambda i: float(np.linalg.norm(self._qpos[i][:2] - REST)))
+    def _left(self) -> list[int]:
+        """Cubes that are not in the bin, in the order of COLOURS: which is next can be seen, near call or not."""
+        return [i for i in range(self._n) if i not in self._placed]
 
     def _free_slot(self) -> FloatArray:
         """The first place in the bin (2,) [m] with no cube below, else its middle."""
@@ -236,10 +233,8 @@ def _add_bin(spec: mujoco.MjSpec) -> None:
 
 
 def _scatter(rng: np.random.Generator, n: int) -> FloatArray:
-    """Places (n, 2) [m] on the table, apart from each other and each at another distance from the rest position."""
+    """Places (n, 2) [m] on the table, all pairs APART."""
     while True:
         places = rng.uniform(CUBES_FROM, CUBES_TO, (n, 2))
-        apart = all(np.linalg.norm(a - b) >= APART for a, b in combinations(places, 2))
-        away = np.sort(np.linalg.norm(places - REST, axis=1))
-        if apart and (np.diff(away) >= FARTHER).all():
+        if all(np.linalg.norm(a - b) >= APART for a, b in combinations(places, 2)):
             return places

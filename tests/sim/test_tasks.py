@@ -14,7 +14,7 @@ from sim.robot import SimRobot
 from sim.tasks.task import N_ENTITIES
 from tests.sim.demonstrations import Demonstration, demonstrate
 
-COLLECTING_DISTURBANCE = 0.01  # m
+COLLECTING_DISTURBANCE = 0.02  # m
 
 every_task = pytest.mark.parametrize("name", TASKS)
 

@@ -24,7 +24,9 @@ def save_random_policy(path: Path, memory: bool = True, seed: int = 0) -> Path:
     """Writes one to `path`."""
     torch.manual_seed(seed)
     config = replace(SMALL, bank=replace(SMALL.bank, enabled=memory))
-    normalizer = Normalizer((0.0,) * config.encoder.proprio, (1.0,) * config.encoder.proprio, (0.1,) * 6)
+    normalizer = Normalizer(
+        (0.0,) * config.encoder.proprio, (1.0,) * config.encoder.proprio, ((0.1,) * 6,) * config.expert.horizon
+    )
     model = MemoryVLA(config)
     with torch.no_grad():
         for weights in model.parameters():  # also those that a training starts at zero, so that everything has a say

@@ -6,7 +6,7 @@ import pytest
 from robomem.types import FloatArray
 from sim.robot import SimRobot
 from sim.tasks.button import TRAVEL
-from sim.tasks.clear_table import APART, CUBE, FARTHER, REST, STORE, ClearTable
+from sim.tasks.clear_table import APART, COLOURS, CUBE, STORE, ClearTable
 from sim.waypoints import KINDS, Waypoint
 from tests.sim.demonstrations import demonstrate
 from tests.sim.tasks.play import assert_alike, follow, happened, look
@@ -81,11 +81,12 @@ def test_the_demonstrator_counts_every_cube(robot: SimRobot, task: ClearTable, s
     assert happened(task) == [what for k in range(1, n + 1) for what in (f"placed {k}", f"counted {k}")]
 
 
-def test_the_nearest_cube_goes_first_and_is_entity_0(robot: SimRobot, task: ClearTable) -> None:
+def test_the_first_colour_goes_first_and_is_entity_0(robot: SimRobot, task: ClearTable) -> None:
     seed = seed_with(robot, 3)
     first = task.entities().pos[0]
-    away = np.linalg.norm(task.entities().pos[:3, :2] - REST, axis=1)
-    assert (np.diff(away) >= FARTHER).all()
+    shown_as = [tuple(robot.model.geom(f"cube{i}").rgba[:3].round(2).tolist()) for i in range(3)]
+    ranks = [COLOURS.index(colour) for colour in shown_as]
+    assert ranks == sorted(set(ranks))
     shown = demonstrate(robot, seed, until=lambda: robot.now() > 1.5)
     np.testing.assert_allclose(shown.goals[shown.kinds.index(KINDS.index("approach"))], first, atol=1e-3)
 
@@ -112,8 +113,8 @@ def press(task: ClearTable) -> Iterator[Waypoint]:
 
 
 def place(task: ClearTable) -> Iterator[Waypoint]:
-    """The demonstrator's own pick and place of the nearest cube."""
-    yield from task._pick_and_place(task._nearest_first()[0])
+    """The demonstrator's own pick and place of the next cube."""
+    yield from task._pick_and_place(task._left()[0])
 
 
 def test_a_press_before_anything_is_placed_fails(robot: SimRobot, task: ClearTable) -> None:
@@ -171,7 +172,7 @@ def test_a_lost_grasp_is_tried_again(robot: SimRobot, task: ClearTable) -> None:
     snatched = []
 
     def snatch() -> bool:
-        i = task._nearest_first()[0] if not snatched else snatched[0]
+        i = task._left()[0] if not snatched else snatched[0]
         if not snatched and task._qpos[i][2] > 0.06:
             snatched.append(i)
             task._qpos[i][:] = 0.5, 0, CUBE, 1, 0, 0, 0
