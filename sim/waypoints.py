@@ -18,7 +18,7 @@ class Waypoint:
     supervision. `speed` [m/s] is the cruise speed. After arrival the tool stays for `dwell` [s], then until `until()`
     is true, at most `patience` [s] more. `yaw` [rad] turns the hand about the vertical; at 0 the fingers open along y.
 
-    A "press" ends as soon as `until()` is true, so it may aim deep. The gripper of a "grasp" or "release" moves after
+    The gripper of a "grasp" or "release" moves after
     arrival. A "rest" goes to the rest pose exactly, joint by joint; its `pos` is unused.
     """
 

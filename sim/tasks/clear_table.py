@@ -36,7 +36,9 @@ LIFTED = 0.045  # m, the middle of a cube that no longer touches the table, on w
 LOST = (0.2, 0.75, 0.42)  # m, x from and to, y on either side: beyond, no hand gets a cube back
 SPEED, GRIP_S = 0.55, 0.35  # m/s; s, the hand takes to open or close
 REST_S = (0.45, 0.55)  # s, long enough that the arm is still: what it did last does not show
-ABOVE, PRESS_FROM = 0.08, 0.04  # m, above cube and counter, where the last of the approach begins
+ABOVE = 0.08  # m, above a cube, where the last of an approach begins
+PRESS_FROM, BELOW = 0.03, TRAVEL + 0.002  # m from the top of the counter: where a press begins, how deep it aims
+PRESS_S = 0.25  # s, a press is held: who looks now and then has seen it
 DROP = 0.11  # m, the tool above the table when it lets go over the bin
 FINGERTIP = 0.009  # m, from the tool frame to the end of the fingers
 UP = np.array([0.0, 0.0, 1.0])
@@ -152,13 +154,13 @@ class ClearTable(Task):
 
     def _press(self) -> Iterator[Waypoint]:
         goal, before = self._counter.top, self._presses
-        above, down = goal + (FINGERTIP + PRESS_FROM) * UP, goal + (FINGERTIP - TRAVEL) * UP
+        above, down = goal + (FINGERTIP + PRESS_FROM) * UP, goal + (FINGERTIP - BELOW) * UP
 
         def is_pressed() -> bool:
             return self._presses > before
 
         yield Waypoint("approach", above, gripper=0, goal=goal, speed=SPEED)
-        yield Waypoint("press", down, gripper=0, goal=goal, speed=0.2, until=is_pressed, patience=0.3)
+        yield Waypoint("press", down, gripper=0, goal=goal, speed=0.2, dwell=PRESS_S, until=is_pressed, patience=0.3)
         yield Waypoint("retreat", above, gripper=0, goal=goal)
 
     def _pick_and_place(self, i: int) -> Iterator[Waypoint]:

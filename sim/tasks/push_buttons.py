@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 
 from robomem.types import FloatArray
-from sim.tasks.button import Button
+from sim.tasks.button import TRAVEL, Button
 from sim.tasks.task import Entities, Task, arena
 from sim.waypoints import Waypoint
 
@@ -29,7 +29,8 @@ APART = 0.13  # m, between centres
 AWAY = (-1.0, 0.0)  # m, where a button that is not used stays: behind the arm, out of sight of both cameras
 UP = np.array([0.0, 0.0, 1.0])
 FINGERTIP = 0.009  # m that the fingers reach beyond the tool frame
-ABOVE, BELOW = 0.025, 0.03  # m from the top of a button: where a press begins, and how deep it aims
+ABOVE, BELOW = 0.03, TRAVEL + 0.002  # m from the top of a button: where a press begins, and how deep it aims
+PRESS_S = 0.25  # s, a press is held: who looks now and then has seen it
 REST_S = (0.3, 0.4)  # s
 
 
@@ -104,7 +105,7 @@ class PushButtons(Task):
                 return len(self.pressed) > n
 
             yield Waypoint("approach", above, 0.0, goal=top, speed=0.55)
-            yield Waypoint("press", below, 0.0, goal=top, speed=0.2, until=is_pressed, patience=0.5)
+            yield Waypoint("press", below, 0.0, goal=top, speed=0.2, dwell=PRESS_S, until=is_pressed, patience=0.3)
             yield Waypoint("retreat", above, 0.0, goal=top, speed=0.35)
             yield Waypoint("rest", rest, 0.0, speed=0.55, dwell=rng.uniform(*REST_S))
 
