@@ -14,7 +14,7 @@ START_SPEED, END_SPEED = 0.12, 0.05  # m/s, at the ends of a way
 QUICKEN, SLOW = 8.0, 5.0  # 1/s, speed gained by every metre away from the start, lost by every metre towards the end
 TURN = 0.3  # m of a way that a turn by 1 rad counts as
 ASIDE = (0.008, 0.025)  # m beside its way, from where the arm is waited for, to where all waits for it
-CAREFUL = {"press": 0.2, "grasp": 0.2, "lift": 0.3, "release": 0.3}  # share of a push that is allowed where it would break something
+CAREFUL = {"press": 0.2, "grasp": 0.2, "lift": 0.3, "release": 0.3}  # share of a push where it would break something
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
 

@@ -18,8 +18,8 @@ class Waypoint:
     supervision. `speed` [m/s] is the cruise speed. After arrival the tool stays for `dwell` [s], then until `until()`
     is true, at most `patience` [s] more. `yaw` [rad] turns the hand about the vertical; at 0 the fingers open along y.
 
-    The gripper of a "grasp" or "release" moves after
-    arrival. A "rest" goes to the rest pose exactly, joint by joint; its `pos` is unused.
+    The gripper of a "grasp" or "release" moves after arrival. A "rest" goes to the rest pose exactly, joint by joint;
+    its `pos` is unused.
     """
 
     kind: Kind

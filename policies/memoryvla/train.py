@@ -29,6 +29,7 @@ from robomem.interfaces import Kinematics
 from robomem.learn.checkpoints import replace_file
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
 
+SHARE_OF_ACTION = 0.1  # in the loss of the first stage: without memory most of it cannot be learned
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, of, losses
 Evaluate = Callable[[MemoryVLAPolicy, int], None]
 
@@ -123,7 +124,7 @@ def _see(
             if more is not None:
                 losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
             given = Condition(cognitive[shown], perceptual[shown], seen[2][shown])
-            losses["action"] = model.sampler.loss(model.expert, actions, given, valid, random)
+            losses["action"] = SHARE_OF_ACTION * model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": sum(losses.values(), torch.zeros(())), **{name: loss.detach() for name, loss in losses.items()}}
 
     trainer = Trainer(model, loss, config.see, folder / "see")
