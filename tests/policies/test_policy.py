@@ -15,7 +15,7 @@ from robomem.types import Context, Observation
 from tests.contracts import SavedMemoryContract
 from tests.policies.demonstrations import REST, SMALL, panda
 
-NORMALIZER = Normalizer((0.0,) * 11, (1.0,) * 11, (0.1,) * 3 + (0.2,) * 3)
+NORMALIZER = Normalizer((0.0,) * 11, (1.0,) * 11, ((0.1,) * 3 + (0.2,) * 3,) * 4)
 
 
 def make_policy() -> MemoryVLAPolicy:

@@ -1,4 +1,4 @@
-"""The slow proof: on 500 seeds each demonstrator succeeds at least 99 times in 100. `make prove-experts`."""
+"""The slow proof: on 500 seeds each demonstrator succeeds at least 99 times in 100, pushed 95. `make prove-experts`."""
 
 import pytest
 
@@ -11,7 +11,7 @@ SEEDS = 500
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("disturbance", "share"), [(0.0, 0.99), (0.008, 0.97)])
+@pytest.mark.parametrize(("disturbance", "share"), [(0.0, 0.99), (0.02, 0.95)])
 @pytest.mark.parametrize("name", TASKS)
 def test_the_demonstrator_succeeds(name: str, disturbance: float, share: float) -> None:
     robot = SimRobot(new_task(name), disturbance=disturbance, cameras=())
