@@ -67,7 +67,8 @@ class SimRobot:
         self._pictures: dict[str, Image] = {}
         self._pictures_due = 0
         self.exposure = 1.0
-        self._push, self._push_start, self._push_s = np.zeros(3), 0.0, 0.0
+        self._push_start, self._push_s = 0.0, 0.0
+        self._push: FloatArray = np.zeros(3)
         self._chance = np.random.Generator(np.random.PCG64((seed, 1)))
         self.task.reset(np.random.Generator(np.random.PCG64(seed)))
         mujoco.mj_forward(self.model, self.data)

@@ -23,13 +23,16 @@ class DiTConfig:
     dim: int = 192
     heads: int = 4
     layers: int = 3
-    cognitive_dim: int = 128
+    cognitive_dim: int = 140  # the token and the sub-goal
     perceptual_dim: int = 64
     body_dim: int = 11
 
 
 class Condition(NamedTuple):
-    """What a chunk is made for: memory-fused cognitive (B, 1, Dc) and perceptual (B, N, Dp) tokens, body (B, P)."""
+    """What a chunk is made for: memory-fused cognitive (B, 1, Dc) and perceptual (B, N, Dp) tokens, body (B, P).
+
+    The cognitive token comes with the sub-goal that was read from it: Dc is the width of both.
+    """
 
     cognitive: Tensor
     perceptual: Tensor

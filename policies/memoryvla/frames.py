@@ -12,7 +12,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from policies.memoryvla.model import ENTITIES, MemoryVLAConfig
+from policies.memoryvla.model import MemoryVLAConfig
 from policies.memoryvla.normalize import proprioception
 from policies.vlm.nano import tokenize
 from robomem.data.store import EpisodeStore
@@ -32,8 +32,8 @@ class FrameTable:
     """F frames, a control tick in every `stride_s` [s], of E episodes one after another.
 
     images (F, V, S, S, 3) uint8, proprio (F, P) [m, rad], t (F,) [s], actions (F, h, 7) [m, rad, 0..1] from the tool
-    pose of the frame, valid (F, h) whether the episode still ran, places (F, 6, 3) and goal (F, 3) in units of 0.1 m
-    from the table's middle, visible (F, 6), kind (F,); words (E, W), task (E,), first (E + 1,) frame of each episode.
+    pose of the frame, valid (F, h) whether the episode still ran, places (F, E, 3) and goal (F, 3) in units of 0.1 m
+    from the table's middle, visible (F, E), kind (F,); words (E, W), task (E,), first (E + 1,) frame of each episode.
     """
 
     columns: dict[str, Array]
@@ -166,7 +166,7 @@ def _glance_rows(glances: dict[str, Array], kinematics: Kinematics, config: Memo
 def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> str:
     what = [(str(store.path.resolve()), episode, int(store.lengths[episode])) for store, episode in chosen]
     encoder, expert = config.encoder, config.expert
-    shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt)
+    shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt, config.entities)
     return f"{zlib.crc32(repr((what, shape)).encode()):08x}"
 
 
@@ -185,8 +185,8 @@ def _allocate(folder: Path, frames: int, config: MemoryVLAConfig, names: Sequenc
         "t": (np.float32, ()),
         "actions": (np.float32, (horizon, 7)),
         "valid": (np.float32, (horizon,)),
-        "places": (np.float32, (ENTITIES, 3)),
-        "visible": (np.float32, (ENTITIES,)),
+        "places": (np.float32, (config.entities, 3)),
+        "visible": (np.float32, (config.entities,)),
         "words": (np.int64, (encoder.words,)),
         "named": (np.float32, (encoder.words, 3)),
         "known": (np.float32, (encoder.words,)),

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from policies.action.dit import DiT, DiTConfig
+from policies.action.dit import Condition, DiT, DiTConfig
 from policies.action.sampler import Sampler, SamplerConfig
 from policies.vlm.nano import NanoConfig, NanoVLM
 from robomem.memory.bank import BankConfig, MemoryBank
 
-ENTITIES = 6  # things of a scene whose places supervise the encoder
 GOAL_KINDS = 9  # kinds of sub-goals of the demonstrators
 
 
@@ -25,6 +24,7 @@ class MemoryVLAConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     action_dt: float = 0.1
     period: float = 0.4
+    entities: int = 8  # things of a scene whose places supervise the encoder
 
 
 class MemoryVLA(nn.Module):
@@ -37,17 +37,27 @@ class MemoryVLA(nn.Module):
         self.encoder = NanoVLM(config.encoder)
         self.bank = MemoryBank(config.bank)
         self.expert = DiT(config.expert)
-        self.entities_of_cognitive = nn.Linear(dim, ENTITIES * 4)
-        self.entities_of_perceptual = nn.Linear(tokens, ENTITIES * 4)
+        self.entities_of_cognitive = nn.Linear(dim, config.entities * 4)
+        self.entities_of_perceptual = nn.Linear(tokens, config.entities * 4)
         self.place_of_word = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
         self.goal = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, 3 + GOAL_KINDS))
         self.sampler = Sampler(config.sampler)
+
+    def condition(self, cognitive: Tensor, perceptual: Tensor, body: Tensor) -> Condition:
+        """What the expert is given: fused tokens (B, 1, D) and (B, N, Dp), the body (B, P), and the sub-goal.
+
+        The sub-goal is what the simulator taught the cognitive token to tell; the expert is handed it plainly, so that
+        it learns to move there instead of learning once more to find it. What is learned from actions leaves it alone.
+        """
+        told = self.goal(cognitive).detach()
+        subgoal = torch.cat([told[..., :3], told[..., 3:].softmax(dim=-1)], dim=-1)
+        return Condition(torch.cat([cognitive, subgoal.to(cognitive.dtype)], dim=-1), perceptual, body)
 
     def entity_loss(self, cognitive: Tensor, perceptual: Tensor, places: Tensor, visible: Tensor) -> Tensor:
         """How badly each token stream alone tells what is visible, and where, `places` (B, E, 3) in units of 0.1 m."""
         total = places.new_zeros(())
         for head, tokens in ((self.entities_of_cognitive, cognitive), (self.entities_of_perceptual, perceptual)):
-            told = head(tokens.flatten(1)).float().unflatten(-1, (ENTITIES, 4))
+            told = head(tokens.flatten(1)).float().unflatten(-1, (self.config.entities, 4))
             off = functional.smooth_l1_loss(told[..., :3], places, reduction="none", beta=0.2).mean(dim=-1)
             seen = functional.binary_cross_entropy_with_logits(told[..., 3], visible)
             total = total + (off * visible).sum() / visible.sum().clamp(min=1) + 0.2 * seen

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from policies.action.dit import Condition
 from policies.memoryvla.model import MemoryVLA
 from policies.memoryvla.normalize import Normalizer, proprioception
 from policies.vlm.nano import tokenize
@@ -41,7 +40,7 @@ class MemoryVLAPolicy:
         first_camera = self.model.config.encoder.cameras[0]
         memory.thumbnails = (*memory.thumbnails, obs.images[first_camera])
         cognitive, perceptual, after = self.model.bank(memory, cognitive, perceptual, torch.tensor([obs.t]))
-        actions = self.model.sampler.sample(self.model.expert, Condition(cognitive, perceptual, body), noise)
+        actions = self.model.sampler.sample(self.model.expert, self.model.condition(cognitive, perceptual, body), noise)
         memory.become(after)
         return self._chunk(obs.t, tool_pose, actions[0].double().numpy(), context.version)
 

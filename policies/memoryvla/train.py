@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from policies.action.dit import Condition
 from policies.memoryvla.batches import Batches, Frames
 from policies.memoryvla.checkpoint import load_checkpoint, save_checkpoint
 from policies.memoryvla.frames import FrameTable, GlanceTable, prepare, prepare_glances
@@ -29,7 +28,7 @@ from robomem.interfaces import Kinematics
 from robomem.learn.checkpoints import replace_file
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
 
-SHARE_OF_ACTION = 0.1  # in the loss of the first stage: without memory most of it cannot be learned
+SHARE_OF_ACTION = 0.1  # and of sub-goals in the loss of the first stage: without memory most cannot be learned
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, of, losses
 Evaluate = Callable[[MemoryVLAPolicy, int], None]
 
@@ -103,7 +102,6 @@ def _see(
     normalizer = Normalizer.fit(np.asarray(table.proprio, np.float64), np.asarray(table.actions, np.float64))
     batches = Batches(table, moments, normalizer, device)
     model.bank.requires_grad_(False)
-    model.goal.requires_grad_(False)
     model.place_of_word.requires_grad_(moments is not None)
 
     def loss(step: int) -> Losses:
@@ -123,7 +121,11 @@ def _see(
             losses = {"entities": model.entity_loss(cognitive, perceptual, places, visible)}
             if more is not None:
                 losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
-            given = Condition(cognitive[shown], perceptual[shown], seen[2][shown])
+            given = model.condition(cognitive[shown], perceptual[shown], seen[2][shown])
+            goal, _ = model.goal_loss(
+                cognitive[shown], batches.tensor(table.goal[frames]), batches.tensor(table.kind[frames])
+            )
+            losses["goal"] = SHARE_OF_ACTION * goal
             losses["action"] = SHARE_OF_ACTION * model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": sum(losses.values(), torch.zeros(())), **{name: loss.detach() for name, loss in losses.items()}}
 
@@ -168,7 +170,7 @@ def _remember(
     torch.manual_seed(config.seed)
     model = MemoryVLA(config.model)
     first, normalizer, its = load_checkpoint(encoder)
-    seen = {name: weight for name, weight in first.state_dict().items() if not name.startswith(("bank.", "goal."))}
+    seen = {name: weight for name, weight in first.state_dict().items() if not name.startswith("bank.")}
     model.load_state_dict(seen, strict=False)
     model.to(device)
     batches = Batches(table, None, normalizer, device)
@@ -216,7 +218,7 @@ def _act(
         frames = batches.frames(config.more_chunks, random)
         at = torch.from_numpy(frames)
         actions, valid = batches.done(frames)
-        given = Condition(cognitive[at].float(), perceptual[at].float(), batches.body(frames))
+        given = model.condition(cognitive[at].float(), perceptual[at].float(), batches.body(frames))
         with mixed_precision(batches.device):
             move = model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": move, "action": move.detach()}
@@ -277,7 +279,7 @@ def _rolled_loss(
         some = torch.randint(len(flat), (config.chunks,), generator=random)
         frames = flat[some.numpy()]
         actions, valid = batches.done(frames)
-        given = Condition(cognitive[some], perceptual[some], batches.body(frames))
+        given = model.condition(cognitive[some], perceptual[some], batches.body(frames))
         move = model.sampler.loss(model.expert, actions, given, valid, random)
     return {"loss": move + goal, "action": move.detach(), "goal": goal.detach(), **metrics}
 

@@ -92,11 +92,11 @@ class ClearTable(Task):
         self._bin_xy = BIN + rng.uniform(-PLACE, PLACE, 2)
         self.model.body_pos[self._bin, :2] = self._bin_xy
         self._counter.place(COUNTER + rng.uniform(-PLACE, PLACE, 2))
-        colours = np.sort(rng.permutation(len(COLOURS))[: self._n])
+        self._colours = sorted(rng.permutation(len(COLOURS))[: self._n].tolist())
         for i, xy in enumerate(_scatter(rng, self._n)):
             yaw = rng.uniform(-YAW, YAW)
             self._qpos[i][:] = *xy, CUBE, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
-            self.model.geom(f"cube{i}").rgba[:3] = COLOURS[colours[i]]
+            self.model.geom(f"cube{i}").rgba[:3] = COLOURS[self._colours[i]]
 
     def step(self, t: float) -> None:
         presses = self._counter.presses()
@@ -120,9 +120,10 @@ class ClearTable(Task):
         return self._failed
 
     def entities(self) -> Entities:
-        """Cubes that are not in the bin, in the order of COLOURS; slot 3 the bin, slot 4 the counter."""
-        cubes = [(self._cube(i), True) for i in self._left()]
-        cubes += [(np.zeros(3), False)] * (N_CUBES - len(cubes))
+        """A slot for the cube of each of COLOURS, seen until it is in the bin; then the bin, then the counter."""
+        cubes: list[tuple[FloatArray, bool]] = [(np.zeros(3), False)] * len(COLOURS)
+        for i in self._left():
+            cubes[self._colours[i]] = (self._cube(i), True)
         return Entities.of([*cubes, (np.array([*self._bin_xy, 0.0]), True), (self._counter.top, True)])
 
     def named(self) -> dict[str, FloatArray]:

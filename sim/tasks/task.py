@@ -12,13 +12,13 @@ import numpy as np
 from robomem.types import FloatArray
 from sim.waypoints import Waypoint
 
-N_ENTITIES = 6
+N_ENTITIES = 8
 SIM = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, eq=False)
 class Entities:
-    """True positions `pos` (6, 3) [m] in the base frame and which of them can be seen, `visible` (6,) bool.
+    """True positions `pos` (8, 3) [m] in the base frame and which of them can be seen, `visible` (8,) bool.
 
     A slot means the same thing in every episode of a task; a slot without a thing is at zero and not visible.
     """

@@ -18,7 +18,7 @@ SMALL = MemoryVLAConfig(
         image_size=32, dim=32, heads=2, layers=1, channels=(8, 16, 32), tokens=2, perceptual_dim=16, words=8
     ),
     bank=BankConfig(slots=4, tokens=2, perceptual_dim=16, cognitive_dim=32, heads=2),
-    expert=DiTConfig(horizon=4, dim=32, heads=2, layers=1, cognitive_dim=32, perceptual_dim=16),
+    expert=DiTConfig(horizon=4, dim=32, heads=2, layers=1, cognitive_dim=44, perceptual_dim=16),
 )
 
 
@@ -42,8 +42,8 @@ def episode(task: str, seed: int, ticks: int, size: int = 32) -> Episode:
         "gripper": np.ones(ticks),
         "wanted": wanted,
         "sent": wanted,
-        "truth/entities": random.normal(size=(ticks, 6, 3)) * 0.1 + [0.45, 0, 0],
-        "truth/visible": random.random((ticks, 6)) < 0.5,
+        "truth/entities": random.normal(size=(ticks, 8, 3)) * 0.1 + [0.45, 0, 0],
+        "truth/visible": random.random((ticks, 8)) < 0.5,
         "truth/goal": random.normal(size=(ticks, 3)) * 0.1 + [0.45, 0, 0],
         "truth/goal_kind": random.integers(0, 9, ticks),
     }

@@ -27,8 +27,8 @@ def test_an_episode_holds_what_was_seen_sent_and_true(collected: Path) -> None:
     shapes = {name: array.shape[1:] for name, array in episode.items()}
     assert shapes["images/front"] == shapes["images/wrist"] == (64, 64, 3)
     assert shapes["wanted"] == shapes["sent"] == (8,)
-    assert shapes["truth/entities"] == (6, 3)
-    assert shapes["truth/visible"] == (6,)
+    assert shapes["truth/entities"] == (8, 3)
+    assert shapes["truth/visible"] == (8,)
     assert shapes["truth/goal"] == (3,)
     assert shapes["truth/goal_kind"] == ()
     assert set(episode["source"]) == {"oracle"}
