@@ -205,11 +205,11 @@ def test_the_first_hand_on_a_knob_decides_the_partial_credit(robot: SimRobot, ta
 def test_entities_are_the_block_the_covers_along_y_and_the_lamp(robot: SimRobot, task: GuessWhere) -> None:
     robot.reset(0)
     entities = task.entities()
-    np.testing.assert_array_equal(entities.visible, [True, True, True, True, False, False])
+    np.testing.assert_array_equal(entities.visible, [True] * 4 + [False] * 4)
     assert (np.diff(entities.pos[1:4, 1]) > 0).all()
     np.testing.assert_allclose(entities.pos[0, :2], task._covers[task._hidden].pos[:2])
     watch(robot, task._script.green_at + 0.1)
-    np.testing.assert_array_equal(task.entities().visible, [False, True, True, True, True, False])
+    np.testing.assert_array_equal(task.entities().visible, [False, *[True] * 4, *[False] * 3])
 
 
 def test_a_new_episode_remembers_nothing_of_the_last(robot: SimRobot, task: GuessWhere) -> None:
