@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +19,20 @@ def robomem(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 def start(*words: str, cwd: Path = ROOT) -> "subprocess.Popen[str]":
-    """`robomem <words>`, running, in a process group of its own."""
+    """`robomem <words>`, running, in a process group of its own; heeds an interruption even where the tests ignore it.
+
+    What is started in the background of a shell inherits that it ignores Ctrl-C.
+    """
     called = [sys.executable, "-m", "robomem.cli", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        called, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            called, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
