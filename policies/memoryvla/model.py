@@ -33,12 +33,14 @@ class MemoryVLA(nn.Module):
     def __init__(self, config: MemoryVLAConfig) -> None:
         super().__init__()
         self.config = config
-        dim, tokens = config.encoder.dim, config.encoder.tokens * config.encoder.perceptual_dim
+        if config.encoder.tokens < config.entities:
+            raise ValueError(f"{config.encoder.tokens} perceptual tokens cannot tell of {config.entities} entities")
+        dim = config.encoder.dim
         self.encoder = NanoVLM(config.encoder)
         self.bank = MemoryBank(config.bank)
         self.expert = DiT(config.expert)
         self.entities_of_cognitive = nn.Linear(dim, config.entities * 4)
-        self.entities_of_perceptual = nn.Linear(tokens, config.entities * 4)
+        self.entity_of_token = nn.Linear(config.encoder.perceptual_dim, 4)
         self.place_of_word = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
         self.goal = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, 3 + GOAL_KINDS))
         self.sampler = Sampler(config.sampler)
@@ -54,10 +56,14 @@ class MemoryVLA(nn.Module):
         return Condition(torch.cat([cognitive, subgoal.to(cognitive.dtype)], dim=-1), perceptual, body)
 
     def entity_loss(self, cognitive: Tensor, perceptual: Tensor, places: Tensor, visible: Tensor) -> Tensor:
-        """How badly each token stream alone tells what is visible, and where, `places` (B, E, 3) in units of 0.1 m."""
+        """How badly each token stream alone tells what is visible, and where, `places` (B, E, 3) in units of 0.1 m.
+
+        The cognitive token tells of all entities, each perceptual token of one.
+        """
         total = places.new_zeros(())
-        for head, tokens in ((self.entities_of_cognitive, cognitive), (self.entities_of_perceptual, perceptual)):
-            told = head(tokens.flatten(1)).float().unflatten(-1, (self.config.entities, 4))
+        all_of_it = self.entities_of_cognitive(cognitive.flatten(1)).unflatten(-1, (self.config.entities, 4))
+        one_each = self.entity_of_token(perceptual[:, : self.config.entities])
+        for told in (all_of_it.float(), one_each.float()):
             off = functional.smooth_l1_loss(told[..., :3], places, reduction="none", beta=0.2).mean(dim=-1)
             seen = functional.binary_cross_entropy_with_logits(told[..., 3], visible)
             total = total + (off * visible).sum() / visible.sum().clamp(min=1) + 0.2 * seen

@@ -180,7 +180,7 @@ def _remember(
         encode(model, batches, kept, lambda n, of: progress("encode", n, of, {}))
     read = load_file(kept, device=str(device))
     tokens = (read["cognitive"], read["perceptual"])
-    for frozen in (model.encoder, model.entities_of_cognitive, model.entities_of_perceptual, model.place_of_word):
+    for frozen in (model.encoder, model.entities_of_cognitive, model.entity_of_token, model.place_of_word):
         frozen.requires_grad_(False)
     trainer = Trainer(
         model, lambda step: _rolled_loss(config, model, batches, tokens, step), config.remember, folder / "remember"

@@ -5,6 +5,7 @@ another and to the grid (a Q-Former, Li et al. 2023, BLIP-2, figure 2). Out come
 token.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,16 @@ def tokenize(instruction: str, length: int) -> list[int]:
     return [known.get(word, UNKNOWN) for word in words] + [PAD] * (length - len(words))
 
 
+def embed_cells(side: int, dim: int) -> Tensor:
+    """Where each cell of a `side` x `side` grid lies, (side * side, dim): sines and cosines of both its coordinates
+    (Vaswani et al. 2017 sec. 3.5, in two dimensions), from one period over the picture to one over two cells."""
+    rate = 2 * math.pi * torch.linspace(0, math.log2(side / 2), dim // 4).exp2() / side
+    angle = torch.arange(side).unsqueeze(-1) * rate  # (side, dim / 4)
+    wave = torch.cat([angle.cos(), angle.sin()], dim=-1)
+    rows, columns = wave.unsqueeze(1).expand(-1, side, -1), wave.expand(side, -1, -1)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1) * 0.3
+
+
 class Stem(nn.Module):
     """Pictures to a grid of features, stride 8."""
 
@@ -61,6 +72,9 @@ class Stem(nn.Module):
             nn.Conv2d(a, b, 5 if a == 3 else 3, stride=2, padding=2 if a == 3 else 1) for a, b in pairwise(sizes)
         )
         self.mix = nn.Conv2d(sizes[-1], dim, 3, padding=1)
+        for conv in (*self.down, self.mix):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in -1..1 to (B, S / 8 * S / 8, dim)."""
@@ -102,7 +116,7 @@ class NanoVLM(nn.Module):
         self.config = config
         dim, views, cells = config.dim, len(config.cameras), (config.image_size // 8) ** 2
         self.stem = Stem(config.channels, dim)
-        self.place = nn.Parameter(torch.randn(views, cells, dim) * 0.2)
+        self.place = nn.Parameter(embed_cells(config.image_size // 8, dim) + torch.randn(views, 1, dim) * 0.2)
         self.norm_grid = nn.LayerNorm(dim)
         self.word = nn.Embedding(len(WORDS) + 2, dim)
         self.word_place = nn.Parameter(torch.randn(config.words, dim) * 0.2)
@@ -126,8 +140,8 @@ class NanoVLM(nn.Module):
         """As `forward`, and what has become of the words (B, S, D)."""
         batch, views = images.shape[:2]
         pixels = images.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
-        grid = self.stem(pixels).unflatten(0, (batch, views)) + self.place
-        grid = self.norm_grid(grid.flatten(1, 2))  # (B, V * cells, D)
+        grid = self.norm_grid(self.stem(pixels)).unflatten(0, (batch, views)) + self.place
+        grid = grid.flatten(1, 2)  # (B, V * cells, D)
         asking = self.asking.expand(batch, -1, -1)
         x = torch.cat([asking, self.body(proprio).unsqueeze(1), self.word(words) + self.word_place], dim=1)
         counts = torch.cat([words.new_ones(batch, x.shape[1] - words.shape[1]), words], dim=1) != PAD

@@ -120,10 +120,10 @@ class ClearTable(Task):
         return self._failed
 
     def entities(self) -> Entities:
-        """A slot for the cube of each of COLOURS, seen until it is in the bin; then the bin, then the counter."""
+        """A slot for the cube of each of COLOURS, in the bin or not; then the bin, then the counter."""
         cubes: list[tuple[FloatArray, bool]] = [(np.zeros(3), False)] * len(COLOURS)
-        for i in self._left():
-            cubes[self._colours[i]] = (self._cube(i), True)
+        for i, colour in enumerate(self._colours):
+            cubes[colour] = (self._cube(i), True)
         return Entities.of([*cubes, (np.array([*self._bin_xy, 0.0]), True), (self._counter.top, True)])
 
     def named(self) -> dict[str, FloatArray]:
