@@ -114,7 +114,7 @@ class NanoVLM(nn.Module):
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         self.config = config
-        dim, views, cells = config.dim, len(config.cameras), (config.image_size // 8) ** 2
+        dim, views = config.dim, len(config.cameras)
         self.stem = Stem(config.channels, dim)
         self.place = nn.Parameter(embed_cells(config.image_size // 8, dim) + torch.randn(views, 1, dim) * 0.2)
         self.norm_grid = nn.LayerNorm(dim)
