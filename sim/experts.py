@@ -142,9 +142,8 @@ class Demonstrator:
             step = dt / GRIPPER_S
             self._gripper = float(np.clip(waypoint.gripper, self._gripper - step, self._gripper + step))
         if waypoint.kind == "rest":
-            self._joint_pos = (
-                1 - share
-            ) * move.start_joint_pos + share * self._rest  # at the end exactly the rest pose
+            # written so that the end is the rest pose exactly
+            self._joint_pos = (1 - share) * move.start_joint_pos + share * self._rest
             self._pos, self._yaw = self._kinematics.tool_pose(self._joint_pos)[:3], 0.0
             return
         self._pos = move.start_pos + share * (np.asarray(waypoint.pos, dtype=np.float64) - move.start_pos)

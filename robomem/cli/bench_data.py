@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from robomem.cli.configuration import require_at_least
 from robomem.cli.runfolder import RunFolder
 
 
@@ -24,9 +25,7 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("episodes", 1), ("ticks", 20), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        require_at_least(self, rounds=1, episodes=1, ticks=20, seed=0)
         if self.seconds <= 0:
             raise ValueError(f"seconds is {self.seconds}, expected more than 0")
 

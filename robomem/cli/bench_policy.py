@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from robomem.cli.build import build
+from robomem.cli.configuration import require_at_least
 from robomem.cli.runfolder import RunFolder
 from robomem.types import Context
 
@@ -29,9 +30,7 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("steps", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        require_at_least(self, steps=1, threads=1)
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robomem.cli.configuration import require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.cli.workers import run_jobs
@@ -37,9 +38,7 @@ class Settings:
     workers: int
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 0), ("glances", 0), ("first_seed", 0), ("workers", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        require_at_least(self, episodes=0, glances=0, first_seed=0, workers=1)
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:

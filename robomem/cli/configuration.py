@@ -97,6 +97,13 @@ def _check_words(command: str, overrides: Sequence[str]) -> None:
             raise UnknownName("setting", name, known)
 
 
+def require_at_least(settings: Any, **least: float) -> None:
+    """Raises ValueError at the first of the named settings that is below its `least`."""
+    for name, bound in least.items():
+        if getattr(settings, name) < bound:
+            raise ValueError(f"{name} is {getattr(settings, name)}, expected {bound} or more")
+
+
 def one_line(error: BaseException) -> str:
     """hydra's and OmegaConf's messages are paragraphs; the setting and the first lines say it."""
     lines = [line.strip() for line in str(error).splitlines()]

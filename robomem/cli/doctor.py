@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from robomem.cli.checks import CHECKS, Finding
+from robomem.cli.configuration import require_at_least
 from robomem.cli.runfolder import RunFolder
 
 
@@ -19,8 +20,7 @@ class Settings:
     min_disk_gb: float
 
     def __post_init__(self) -> None:
-        if self.min_disk_gb < 0:
-            raise ValueError(f"min_disk_gb is {self.min_disk_gb}, expected 0 or more")
+        require_at_least(self, min_disk_gb=0)
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:

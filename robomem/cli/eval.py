@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robomem.cli.configuration import require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.cli.workers import Job, run_jobs
@@ -40,9 +41,7 @@ class Settings:
     max_chunk_age_s: float
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("seed", 0), ("workers", 1), ("stories", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        require_at_least(self, episodes=1, seed=0, workers=1, stories=0)
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"minutes is {self.minutes}, expected more than 0, or null for no limit")
 

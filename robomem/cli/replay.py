@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from robomem.cli.configuration import require_at_least
 from robomem.cli.runfolder import RunFolder
 from robomem.errors import StoreError
 from robomem.types import Frame
@@ -33,6 +34,7 @@ class Settings:
     max_chunk_age_s: float
 
     def __post_init__(self) -> None:
+        require_at_least(self, episode=0, threads=1)
         if self.against not in AGAINST:
             raise ValueError(f"against is '{self.against}', expected one of: {', '.join(AGAINST)}")
 

@@ -7,7 +7,7 @@ bit: `actions_sha256` in summary.json tells.
 from dataclasses import dataclass
 from typing import Any
 
-from robomem.cli.configuration import BadSetting
+from robomem.cli.configuration import BadSetting, require_at_least
 from robomem.cli.runfolder import RunFolder, commit
 
 ONE_TASK = "choose one task: task=NAME; `robomem run --help` lists them"
@@ -30,9 +30,7 @@ class Settings:
     def __post_init__(self) -> None:
         if len(self.tasks) != 1:
             raise ValueError(f"{len(self.tasks)} tasks; {ONE_TASK}")
-        for name, least in (("seed", 0), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        require_at_least(self, seed=0, threads=1)
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robomem.cli.configuration import require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.errors import StoreError
@@ -39,9 +40,7 @@ class Settings:
     max_chunk_age_s: float
 
     def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("threads", 1), ("episodes", 0), ("first_seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        require_at_least(self, seed=0, threads=1, episodes=0, first_seed=0)
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def test_a_replay_names_the_first_difference(ran: Path, tmp_path: Path, field: s
         (["run", "policy.path={checkpoint}", "robot.image_size=32"], "the policy expects (64, 64, 3)"),
         (["run", "policy.path={checkpoint}", "inference=threaded"], "it needs realtime=true"),
         (["run", "seed=-1"], "seed is -1, expected 0 or more"),
+        (["replay", "store=x", "episode=-1"], "episode is -1, expected 0 or more"),
         (["run", "task=all"], "3 tasks; choose one task: task=NAME"),
         (["replay"], "store must be given"),
         (["replay", "store={empty}"], "zarr.json"),
