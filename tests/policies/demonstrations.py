@@ -15,9 +15,9 @@ from robomem.memory.bank import BankConfig
 REST = np.array([0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785])  # rad
 SMALL = MemoryVLAConfig(
     encoder=NanoConfig(
-        image_size=32, dim=32, heads=2, layers=1, channels=(8, 16, 32), tokens=2, perceptual_dim=16, words=8
+        image_size=32, dim=32, heads=2, layers=1, channels=(8, 16, 32), tokens=8, perceptual_dim=16, words=8
     ),
-    bank=BankConfig(slots=4, tokens=2, perceptual_dim=16, cognitive_dim=32, heads=2),
+    bank=BankConfig(slots=4, tokens=8, perceptual_dim=16, cognitive_dim=32, heads=2),
     expert=DiTConfig(horizon=4, dim=32, heads=2, layers=1, cognitive_dim=44, perceptual_dim=16),
 )
 
