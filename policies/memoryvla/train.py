@@ -46,7 +46,7 @@ class TrainConfig:
     frames: int = 32  # of demonstrations, a step of the first stage
     glances: int = 64  # of random scenes, a step of the first stage
     episodes: int = 24  # a step of the second stage
-    chunks: int = 256  # denoised in a step of the second stage
+    chunks: int = 96  # denoised in a step of the second stage
     more_chunks: int = 512  # denoised in a step of the third stage
     grad_window: int = 1000  # writes that a gradient reaches back
     evaluate_every: int = 500  # steps of the second stage
