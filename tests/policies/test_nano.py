@@ -2,7 +2,7 @@
 
 import torch
 
-from policies.vlm.nano import PAD, UNKNOWN, NanoConfig, NanoVLM, tokenize
+from policies.vlm.nano import PAD, UNKNOWN, NanoConfig, NanoVLM, embed_cells, tokenize
 
 SMALL = NanoConfig(image_size=32, dim=32, heads=2, layers=2, channels=(8, 16, 32), tokens=3, perceptual_dim=8, words=6)
 
@@ -55,3 +55,22 @@ def test_every_weight_gets_a_gradient() -> None:
     (cognitive.pow(3).sum() + perceptual.pow(3).sum()).backward()
     for name, weight in vlm.named_parameters():
         assert weight.grad is not None and weight.grad.abs().max() > 0, name
+
+
+def test_what_is_small_is_not_drowned_by_where_it_is() -> None:
+    torch.manual_seed(0)
+    vlm = NanoVLM(NanoConfig())
+    table = torch.full((1, 3, 64, 64), 0.6)
+    cube = table.clone()
+    cube[:, :, 33:37, 33:37] = torch.tensor([0.8, -0.8, -0.8])[:, None, None]
+    with torch.no_grad():
+        grid, without = (vlm.norm_grid(vlm.stem(picture))[0] for picture in (cube, table))
+    seen = (grid - without)[4 * 8 + 4].std()
+    assert seen > 0.5 * vlm.place[0].std(dim=0).mean()
+
+
+def test_every_cell_has_a_place_of_its_own_and_near_cells_are_alike() -> None:
+    places = embed_cells(8, 32)
+    apart = (places[:, None] - places).norm(dim=-1)
+    assert (apart + 10 * torch.eye(64)).min() > 0.1
+    assert apart[0, 1] < apart[0, 3] and apart[0, 8] < apart[0, 24]
