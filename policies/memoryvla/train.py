@@ -42,7 +42,7 @@ class TrainConfig:
     encoder: str | None = None
     see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1600, lr=1e-3, warmup=100, ema=0.995))
     remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=1e-3))
-    act: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1500, lr=6e-4, ema=0.995))
+    act: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=6e-4, ema=0.995))
     frames: int = 32  # of demonstrations, a step of the first stage
     glances: int = 64  # of random scenes, a step of the first stage
     episodes: int = 24  # a step of the second stage
