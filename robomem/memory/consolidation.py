@@ -34,56 +34,38 @@ def write(state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor) 
     """
     entry = {"cognitive": cognitive, "perceptual": perceptual, "start": t, "end": t}
     entry |= {"count": torch.ones_like(t), "attention": torch.zeros_like(t)}
-    too_few = state.step < state.count.shape[1]  # steps to have filled any session
-    changes = _appended(state, entry) if too_few else _consolidated(state, entry)
-    return replace(state, step=state.step + 1, **changes)
+    held = {name: torch.cat([tensor, entry[name].unsqueeze(1)], dim=1) for name, tensor in state.tensors().items()}
+    first, last = _taken(state, held)
+    number = torch.arange(held["count"].shape[1], device=t.device)
+    taken = ((first.unsqueeze(-1) <= number) & (number <= last.unsqueeze(-1))).to(t.dtype)  # (B, L, L + 1)
+    sums = {name: (taken @ held[name].unsqueeze(-1)).squeeze(-1) for name in ("count", "attention")}
+    share = taken * held["count"].unsqueeze(1) / sums["count"].clamp(min=1.0).unsqueeze(-1)
+    changes: dict[str, Any] = {name: (share @ held[name].flatten(2)).view_as(getattr(state, name)) for name in STREAMS}
+    changes |= {"start": held["start"].gather(1, first), "end": held["end"].gather(1, last), **sums}
+    pictures = _kept_pictures(state.thumbnails, first[0], state.count.shape[1])
+    return replace(state, step=state.step + 1, thumbnails=pictures, **changes)
 
 
-def _appended(state: MemoryState, entry: dict[str, Tensor]) -> dict[str, Any]:
-    """The entry goes to the first empty slot of every session."""
-    empty = torch.arange(state.count.shape[1], device=state.count.device) == state.length.unsqueeze(1)
-    return {
-        name: torch.where(_like(empty, tensor), entry[name].unsqueeze(1), tensor)
-        for name, tensor in state.tensors().items()
-    }
+@torch.no_grad()
+def _taken(state: MemoryState, held: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """What each slot takes of the L + 1 entries `held`, from the first to the last, both (B, L).
 
-
-def _consolidated(state: MemoryState, entry: dict[str, Tensor]) -> dict[str, Any]:
-    """The entry goes to the first empty slot, or to the last after two neighbours have become one."""
+    In a session that is not full, the first empty slot takes the new entry; in a full one, one slot takes two.
+    """
     slots = state.count.shape[1]
-    slot = torch.arange(slots, device=state.count.device)
-    with torch.no_grad():
-        streams = (torch.cat([getattr(state, name), entry[name].unsqueeze(1)], dim=1) for name in STREAMS)
-        full = state.length == slots
-        merged = torch.where(full, likeness(*streams).argmax(dim=1), slots).unsqueeze(1)  # takes its neighbour in
-        source = slot + (slot > merged).long()
-        source = torch.where(~full.unsqueeze(1) & (slot == state.length.unsqueeze(1)), slots, source)
-        merging, partner = slot == merged, (merged + 1).clamp(max=slots)
-
-    def taken(name: str, index: Tensor) -> Tensor:
-        """Entries (B, K, ...) at `index` (B, K), where `slots` is the new one."""
-        held = getattr(state, name)
-        where = _like(index.clamp(max=slots - 1), held).expand(-1, -1, *held.shape[2:])
-        return torch.where(_like(index == slots, held), entry[name].unsqueeze(1), held.gather(1, where))
-
-    kept = {name: taken(name, source) for name in entry}
-    other = {name: taken(name, partner) for name in (*STREAMS, "end", "count")}
-    share = other["count"] / (kept["count"] + other["count"]).clamp(min=1.0)
-    for name in STREAMS:
-        weight, here = _like(share, kept[name]), _like(merging, kept[name])
-        kept[name] = torch.where(here, (1 - weight) * kept[name] + weight * other[name], kept[name])
-    kept["end"] = torch.where(merging, other["end"], kept["end"])
-    kept["count"] = torch.where(merging, kept["count"] + other["count"], kept["count"])
-    return {**kept, "thumbnails": _kept_pictures(state.thumbnails, source[0], slots)}
-
-
-def _like(values: Tensor, tensor: Tensor) -> Tensor:
-    """`values` (B, K) with as many dimensions as `tensor`."""
-    return values.view(*values.shape, *[1] * (tensor.dim() - 2))
+    slot = torch.arange(slots, device=state.count.device).expand_as(state.count)
+    length = state.length.unsqueeze(1)
+    appended = torch.where(slot == length, slots, slot)
+    if state.step < slots:  # too few steps to have filled any session
+        return appended, appended
+    merged = likeness(held["cognitive"], held["perceptual"]).argmax(dim=1, keepdim=True)
+    first = torch.where(length == slots, slot + (slot > merged).long(), appended)
+    last = torch.where(length == slots, slot + (slot >= merged).long(), appended)
+    return first, last
 
 
 def _kept_pictures(pictures: tuple[Image | None, ...], source: Tensor, slots: int) -> tuple[Image | None, ...]:
-    """The pictures of session 0 after a write; `pictures` holds the new one last, or is empty."""
+    """The pictures of session 0 after a write, slot k taking the `source[k]`-th; `pictures` holds the new one last."""
     if not pictures:
         return ()
     held = len(pictures) - 1
