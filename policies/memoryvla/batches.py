@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policies.memoryvla.frames import FrameTable, GlanceTable
+from policies.memoryvla.model import SubGoal
 from policies.memoryvla.normalize import Normalizer
 
 Frames = NDArray[np.int64]  # rows of the table
@@ -64,6 +65,17 @@ class Batches:
     def body(self, frames: Frames) -> Tensor:
         """Proprioception for the network."""
         return self.tensor(self.proprio[frames])
+
+    def after(self, frames: Frames) -> SubGoal:
+        """What the demonstrator is after."""
+        columns = (self.table.places, self.table.visible, self.table.goal, self.table.kind)
+        return SubGoal.among(*(self.tensor(column[frames]) for column in columns))
+
+    def home(self) -> Tensor:
+        """Where the demonstrator goes when it is after no thing (3,) [0.1 m]: the mean, zero if it never is."""
+        every = self.after(np.arange(len(self.episode)))
+        home = every.place[every.which == self.table.places.shape[1]]
+        return home.mean(dim=0) if len(home) else torch.zeros(3, device=self.device)
 
     def done(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """What the expert learns: actions and whether each counts."""

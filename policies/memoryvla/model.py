@@ -1,6 +1,7 @@
 """MemoryVLA, small: encoder, memory bank, action expert, and the heads that supervise them from the simulator."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from policies.vlm.nano import NanoConfig, NanoVLM
 from robomem.memory.bank import BankConfig, MemoryBank
 
 GOAL_KINDS = 9  # kinds of sub-goals of the demonstrators
+NEAR = 1.5  # 0.1 m, a sub-goal farther from all that is visible is no thing's place
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,25 @@ class MemoryVLAConfig:
     entities: int = 8  # things of a scene whose places supervise the encoder
 
 
+class SubGoal(NamedTuple):
+    """What the demonstrator is after: `which` (B,) entity, E for none of them, `place` (B, 3) [0.1 m], `kind` (B,)."""
+
+    which: Tensor
+    place: Tensor
+    kind: Tensor
+
+    @classmethod
+    def among(cls, places: Tensor, visible: Tensor, place: Tensor, kind: Tensor) -> "SubGoal":
+        """The sub-goal at `place` is the nearest of the entities (B, E, 3) that is visible (B, E), or none is NEAR."""
+        off = torch.where(visible > 0, (places - place.unsqueeze(1)).norm(dim=-1), torch.inf)
+        nearest = off.min(dim=1)
+        return cls(torch.where(nearest.values < NEAR, nearest.indices, places.shape[1]), place, kind)
+
+
 class MemoryVLA(nn.Module):
     """Images, words and proprioception in; action chunks out; what was seen is in the MemoryState."""
+
+    home: Tensor
 
     def __init__(self, config: MemoryVLAConfig) -> None:
         super().__init__()
@@ -42,17 +61,28 @@ class MemoryVLA(nn.Module):
         self.entities_of_cognitive = nn.Linear(dim, config.entities * 4)
         self.entity_of_token = nn.Linear(config.encoder.perceptual_dim, 4)
         self.place_of_word = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
-        self.goal = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, 3 + GOAL_KINDS))
+        self.goal = nn.Sequential(
+            nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, config.entities + 1 + GOAL_KINDS)
+        )
+        self.register_buffer("home", torch.zeros(3))  # where the arm goes when it is after no thing, in units of 0.1 m
         self.sampler = Sampler(config.sampler)
 
-    def condition(self, cognitive: Tensor, perceptual: Tensor, body: Tensor) -> Condition:
+    def places(self, perceptual: Tensor) -> Tensor:
+        """Where the sub-goal may be, (B, E + 1, 3) [0.1 m]: entities as `perceptual` (B, N, Dp) sees them, and home."""
+        seen: Tensor = self.entity_of_token(perceptual[:, : self.config.entities])[..., :3]
+        return torch.cat([seen, self.home.expand(len(seen), 1, 3)], dim=1)
+
+    def condition(self, cognitive: Tensor, perceptual: Tensor, body: Tensor, seen: Tensor) -> Condition:
         """What the expert is given: fused tokens (B, 1, D) and (B, N, Dp), the body (B, P), and the sub-goal.
 
-        The sub-goal is what the simulator taught the cognitive token to tell; the expert is handed it plainly, so that
-        it learns to move there instead of learning once more to find it. What is learned from actions leaves it alone.
+        Memory chooses what the arm is after, and sight, `seen` (B, N, Dp) before it was fused, tells where that is (a
+        pointer, Vinyals et al. 2015): a sub-goal half-way between two things cannot be. The simulator taught both; what
+        is learned from actions leaves them alone.
         """
-        told = self.goal(cognitive).detach()
-        subgoal = torch.cat([told[..., :3], told[..., 3:].softmax(dim=-1)], dim=-1)
+        which, kind = self.goal(cognitive).split([self.config.entities + 1, GOAL_KINDS], dim=-1)
+        chosen = which[:, 0].argmax(dim=-1)
+        place = self.places(seen)[torch.arange(len(chosen), device=chosen.device), chosen]
+        subgoal = torch.cat([place.unsqueeze(1), kind.softmax(dim=-1)], dim=-1).detach()
         return Condition(torch.cat([cognitive, subgoal.to(cognitive.dtype)], dim=-1), perceptual, body)
 
     def entity_loss(self, cognitive: Tensor, perceptual: Tensor, places: Tensor, visible: Tensor) -> Tensor:
@@ -74,14 +104,16 @@ class MemoryVLA(nn.Module):
         off = functional.smooth_l1_loss(self.place_of_word(words).float(), places, reduction="none", beta=0.2).mean(-1)
         return (off * known).sum() / known.sum().clamp(min=1)
 
-    def goal_loss(self, fused: Tensor, goal: Tensor, kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """How badly the fused cognitive token (B, 1, D) tells the demonstrator's sub-goal, `goal` (B, 3) [0.1 m]."""
-        told = self.goal(fused.flatten(1)).float()
-        place = functional.smooth_l1_loss(told[:, :3], goal, beta=0.2)
-        which = functional.cross_entropy(told[:, 3:], kind)
+    def goal_loss(self, fused: Tensor, seen: Tensor, true: SubGoal) -> tuple[Tensor, dict[str, Tensor]]:
+        """How badly the fused cognitive token (B, 1, D) tells the sub-goal; `seen` as in `condition`."""
+        which, kind = self.goal(fused.flatten(1)).float().split([self.config.entities + 1, GOAL_KINDS], dim=-1)
+        loss = 0.3 * functional.cross_entropy(which, true.which) + 0.2 * functional.cross_entropy(kind, true.kind)
         with torch.no_grad():
+            chosen = which.argmax(dim=-1)
+            place = self.places(seen).float()[torch.arange(len(chosen), device=chosen.device), chosen]
             metrics = {
-                "goal_mm": (told[:, :3] - goal).norm(dim=-1).mean() * 100,
-                "goal_kind": (told[:, 3:].argmax(-1) == kind).float().mean(),
+                "goal_mm": (place - true.place).norm(dim=-1).mean() * 100,
+                "goal_which": (chosen == true.which).float().mean(),
+                "goal_kind": (kind.argmax(-1) == true.kind).float().mean(),
             }
-        return place + 0.2 * which, metrics
+        return loss, metrics

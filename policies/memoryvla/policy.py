@@ -35,12 +35,13 @@ class MemoryVLAPolicy:
         self._check(obs)
         tool_pose = self.kinematics.tool_pose(obs.joint_pos)
         images, words, body = self._inputs(obs, context, tool_pose)
-        cognitive, perceptual = self.model.encoder(images, words, body)
+        saw, seen = self.model.encoder(images, words, body)
         noise = torch.Generator().manual_seed(memory.seed * 1_000_003 + memory.step)
         first_camera = self.model.config.encoder.cameras[0]
         memory.thumbnails = (*memory.thumbnails, obs.images[first_camera])
-        cognitive, perceptual, after = self.model.bank(memory, cognitive, perceptual, torch.tensor([obs.t]))
-        actions = self.model.sampler.sample(self.model.expert, self.model.condition(cognitive, perceptual, body), noise)
+        cognitive, perceptual, after = self.model.bank(memory, saw, seen, torch.tensor([obs.t]))
+        known = self.model.condition(cognitive, perceptual, body, seen)
+        actions = self.model.sampler.sample(self.model.expert, known, noise)
         memory.become(after)
         return self._chunk(obs.t, tool_pose, actions[0].double().numpy(), context.version)
 

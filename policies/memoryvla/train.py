@@ -41,8 +41,8 @@ class TrainConfig:
     model: MemoryVLAConfig = field(default_factory=MemoryVLAConfig)
     encoder: str | None = None
     see: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1600, lr=1e-3, warmup=100, ema=0.995))
-    remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=1e-3))
-    act: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=1000, lr=6e-4, ema=0.995))
+    remember: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=800, lr=1e-3))
+    act: TrainerConfig = field(default_factory=lambda: TrainerConfig(steps=800, lr=6e-4, ema=0.995))
     frames: int = 32  # of demonstrations, a step of the first stage
     glances: int = 64  # of random scenes, a step of the first stage
     episodes: int = 24  # a step of the second stage
@@ -101,6 +101,7 @@ def _see(
     model = MemoryVLA(config.model).to(device)
     normalizer = Normalizer.fit(np.asarray(table.proprio, np.float64), np.asarray(table.actions, np.float64))
     batches = Batches(table, moments, normalizer, device)
+    model.home.copy_(batches.home())
     model.bank.requires_grad_(False)
     model.place_of_word.requires_grad_(moments is not None)
 
@@ -121,10 +122,8 @@ def _see(
             losses = {"entities": model.entity_loss(cognitive, perceptual, places, visible)}
             if more is not None:
                 losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
-            given = model.condition(cognitive[shown], perceptual[shown], seen[2][shown])
-            goal, _ = model.goal_loss(
-                cognitive[shown], batches.tensor(table.goal[frames]), batches.tensor(table.kind[frames])
-            )
+            given = model.condition(cognitive[shown], perceptual[shown], seen[2][shown], perceptual[shown])
+            goal, _ = model.goal_loss(cognitive[shown], perceptual[shown], batches.after(frames))
             losses["goal"] = SHARE_OF_ACTION * goal
             losses["action"] = SHARE_OF_ACTION * model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": sum(losses.values(), torch.zeros(())), **{name: loss.detach() for name, loss in losses.items()}}
@@ -218,7 +217,9 @@ def _act(
         frames = batches.frames(config.more_chunks, random)
         at = torch.from_numpy(frames)
         actions, valid = batches.done(frames)
-        given = model.condition(cognitive[at].float(), perceptual[at].float(), batches.body(frames))
+        given = model.condition(
+            cognitive[at].float(), perceptual[at].float(), batches.body(frames), tokens[1][at].float()
+        )
         with mixed_precision(batches.device):
             move = model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": move, "action": move.detach()}
@@ -275,11 +276,12 @@ def _rolled_loss(
     rolls = batches.rolls(config.episodes, stride, random)
     flat, cognitive, perceptual = _rolled(config, model, batches, tokens, rolls)
     with mixed_precision(batches.device):
-        goal, metrics = model.goal_loss(cognitive, batches.tensor(table.goal[flat]), batches.tensor(table.kind[flat]))
+        seen = tokens[1][torch.from_numpy(flat)].float()
+        goal, metrics = model.goal_loss(cognitive, seen, batches.after(flat))
         some = torch.randint(len(flat), (config.chunks,), generator=random)
         frames = flat[some.numpy()]
         actions, valid = batches.done(frames)
-        given = model.condition(cognitive[some], perceptual[some], batches.body(frames))
+        given = model.condition(cognitive[some], perceptual[some], batches.body(frames), seen[some])
         move = model.sampler.loss(model.expert, actions, given, valid, random)
     return {"loss": move + goal, "action": move.detach(), "goal": goal.detach(), **metrics}
 

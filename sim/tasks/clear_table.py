@@ -172,11 +172,11 @@ class ClearTable(Task):
         yield Waypoint("lift", above, gripper=0, goal=cube, speed=0.3)
         if self._cube(i)[2] < LIFTED:
             return
-        drop = np.array([*self._free_slot(), DROP])
+        drop, goal = np.array([*self._free_slot(), DROP]), np.array([*self._bin_xy, 0.0])
         over = drop + 0.02 * UP
-        yield Waypoint("carry", over, gripper=0, goal=drop, speed=SPEED)
-        yield Waypoint("release", drop, gripper=1, goal=drop, dwell=GRIP_S)
-        yield Waypoint("retreat", over, gripper=1, goal=drop)
+        yield Waypoint("carry", over, gripper=0, goal=goal, speed=SPEED)
+        yield Waypoint("release", drop, gripper=1, goal=goal, dwell=GRIP_S)
+        yield Waypoint("retreat", over, gripper=1, goal=goal)
 
     def _cube(self, i: int) -> FloatArray:
         """Middle of cube `i` (3,) [m]."""
