@@ -13,8 +13,9 @@ from sim.waypoints import KINDS, Waypoint
 START_SPEED, END_SPEED = 0.12, 0.05  # m/s, at the ends of a way
 QUICKEN, SLOW = 8.0, 5.0  # 1/s, speed gained by every metre away from the start, lost by every metre towards the end
 TURN = 0.3  # m of a way that a turn by 1 rad counts as
-ASIDE = (0.008, 0.025)  # m beside its way, from where the arm is waited for, to where all waits for it
+ASIDE = (0.010, 0.040)  # m beside its way, from where the arm is waited for, to where all waits for it
 CAREFUL = {"press": 0.2, "grasp": 0.2, "lift": 0.3, "release": 0.3}  # share of a push where it would break something
+LOW, HIGH, FREE = 0.10, 0.25, 3.0  # m above the table between which pushes grow to FREE times what they are below
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
 
@@ -101,7 +102,7 @@ class Demonstrator:
             waypoint = next(self._waypoints, None) or Waypoint("rest", self._rest_pos, self._gripper, dwell=np.inf)
             self._move = self._begin(waypoint, obs.t)
         self._advance(self._move, obs)
-        self._robot.exposure = CAREFUL.get(self._move.waypoint.kind, 1.0)
+        self._robot.exposure = self._exposure(self._move.waypoint.kind)
         t = obs.t + np.arange(CHUNK_TICKS) / self._robot.hz
         values, gripper = np.tile(self._joint_pos, (CHUNK_TICKS, 1)), np.full(CHUNK_TICKS, self._gripper)
         self._chunk = ActionChunk(t, values, "joint", gripper, context.version)
@@ -124,6 +125,11 @@ class Demonstrator:
     def goal_kind(self) -> int:
         """Index in `KINDS` of the present step."""
         return KINDS.index("rest" if self._move is None else self._move.waypoint.kind)
+
+    def _exposure(self, kind: str) -> float:
+        """How much of a push the tool may feel: little where it touches things, more the freer it is."""
+        height = float(self._robot.tool_pos()[2])
+        return CAREFUL.get(kind, float(np.interp(height, (LOW, HIGH), (1.0, FREE))))
 
     def _begin(self, waypoint: Waypoint, t: float) -> _Move:
         """Start towards `waypoint` from where the last one led."""

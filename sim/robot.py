@@ -22,8 +22,8 @@ class SimRobot:
     Commands come at `hz`, pictures at `camera_hz` (between, the last ones are seen again), both whole numbers of what
     is below them; pictures are `image_size` px square from `cameras`, none when that is empty. `disturbance` [m] pushes
     the tool smoothly off what was sent, now and then, one standard deviation per axis at the height of a push, so that
-    demonstrations visit states beside their path while what was sent leads back (DART, Laskey 2017). `exposure`, 0 to
-    1, is the share of a push that reaches the tool. Belongs to the thread that made it.
+    demonstrations visit states beside their path while what was sent leads back (DART, Laskey 2017). `exposure` is how
+    much of a push reaches the tool. Belongs to the thread that made it.
     """
 
     def __init__(

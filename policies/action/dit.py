@@ -23,7 +23,7 @@ class DiTConfig:
     dim: int = 192
     heads: int = 4
     layers: int = 3
-    cognitive_dim: int = 140  # the token and the sub-goal
+    cognitive_dim: int = 146  # the token and the sub-goal
     perceptual_dim: int = 64
     body_dim: int = 11
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from policies.memoryvla.frames import FrameTable, GlanceTable
 from policies.memoryvla.model import SubGoal
-from policies.memoryvla.normalize import Normalizer
+from policies.memoryvla.normalize import Normalizer, on_table
 
 Frames = NDArray[np.int64]  # rows of the table
 
@@ -65,6 +65,10 @@ class Batches:
     def body(self, frames: Frames) -> Tensor:
         """Proprioception for the network."""
         return self.tensor(self.proprio[frames])
+
+    def tool(self, frames: Frames) -> Tensor:
+        """Where the tool is (B, 3) [0.1 m]."""
+        return self.tensor(on_table(np.asarray(self.table.proprio[frames][:, :3], np.float64))).float()
 
     def after(self, frames: Frames) -> SubGoal:
         """What the demonstrator is after."""

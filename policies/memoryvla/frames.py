@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from policies.memoryvla.model import MemoryVLAConfig
-from policies.memoryvla.normalize import proprioception
+from policies.memoryvla.normalize import on_table, proprioception
 from policies.vlm.nano import tokenize
 from robomem.data.store import EpisodeStore
 from robomem.errors import SpecMismatch, StoreError
 from robomem.interfaces import Kinematics
 
 Array = NDArray[Any]
-PLACE_UNIT = 0.1  # m, unit of places given to the network
-PLACE_ORIGIN = np.array([0.45, 0.0, 0.0])  # m, middle of the table in the base frame
 INDEX = "index.json"
 FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "goal", "kind")
 GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "words", "named", "known")
@@ -150,12 +148,12 @@ def _glance_rows(glances: dict[str, Array], kinematics: Kinematics, config: Memo
     for row, (names, places) in enumerate(zip(glances["names"], glances["truth/named"], strict=True)):
         for name, place in zip(names.split(), places, strict=False):
             said = words[row] == tokenize(name, 1)[0]
-            named[row, said], known[row, said] = (place - PLACE_ORIGIN) / PLACE_UNIT, 1
+            named[row, said], known[row, said] = on_table(place), 1
     tool = kinematics.tool_poses(glances["joint_pos"])
     return {
         "images": _stacked(glances, config),
         "proprio": proprioception(tool, glances["joint_pos"], glances["gripper"]),
-        "places": (glances["truth/entities"] - PLACE_ORIGIN) / PLACE_UNIT,
+        "places": on_table(glances["truth/entities"]),
         "visible": glances["truth/visible"],
         "words": words,
         "named": named,
@@ -212,9 +210,9 @@ def _rows(episode: dict[str, Array], kinematics: Kinematics, config: MemoryVLACo
         "t": episode["t"][ticks],
         "actions": _displacements(measured[ticks], wanted[due], episode["wanted"][due, -1]),
         "valid": ahead == due,
-        "places": (episode["truth/entities"][ticks] - PLACE_ORIGIN) / PLACE_UNIT,
+        "places": on_table(episode["truth/entities"][ticks]),
         "visible": episode["truth/visible"][ticks],
-        "goal": (episode["truth/goal"][ticks] - PLACE_ORIGIN) / PLACE_UNIT,
+        "goal": on_table(episode["truth/goal"][ticks]),
         "kind": episode["truth/goal_kind"][ticks],
     }
 

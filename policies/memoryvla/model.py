@@ -13,6 +13,7 @@ from policies.vlm.nano import NanoConfig, NanoVLM
 from robomem.memory.bank import BankConfig, MemoryBank
 
 GOAL_KINDS = 9  # kinds of sub-goals of the demonstrators
+CLOSE = 0.2  # 0.1 m, what counts as close to a sub-goal
 NEAR = 1.5  # 0.1 m, a sub-goal farther from all that is visible is no thing's place
 
 
@@ -72,17 +73,20 @@ class MemoryVLA(nn.Module):
         seen: Tensor = self.entity_of_token(perceptual[:, : self.config.entities])[..., :3]
         return torch.cat([seen, self.home.expand(len(seen), 1, 3)], dim=1)
 
-    def condition(self, cognitive: Tensor, perceptual: Tensor, body: Tensor, seen: Tensor) -> Condition:
+    def condition(self, cognitive: Tensor, perceptual: Tensor, body: Tensor, seen: Tensor, tool: Tensor) -> Condition:
         """What the expert is given: fused tokens (B, 1, D) and (B, N, Dp), the body (B, P), and the sub-goal.
 
         Memory chooses what the arm is after, and sight, `seen` (B, N, Dp) before it was fused, tells where that is (a
         pointer, Vinyals et al. 2015): a sub-goal half-way between two things cannot be. The simulator taught both; what
-        is learned from actions leaves them alone.
+        is learned from actions leaves them alone. The place is told three times: on the table, from the `tool` (B, 3)
+        [0.1 m], and from the tool up close, so that the last centimetres are no small difference of large numbers.
         """
         which, kind = self.goal(cognitive).split([self.config.entities + 1, GOAL_KINDS], dim=-1)
         chosen = which[:, 0].argmax(dim=-1)
         place = self.places(seen)[torch.arange(len(chosen), device=chosen.device), chosen]
-        subgoal = torch.cat([place.unsqueeze(1), kind.softmax(dim=-1)], dim=-1).detach()
+        off = place - tool
+        told = torch.cat([place, off, (off / CLOSE).tanh(), kind[:, 0].softmax(dim=-1)], dim=-1)
+        subgoal = told.detach().unsqueeze(1)
         return Condition(torch.cat([cognitive, subgoal.to(cognitive.dtype)], dim=-1), perceptual, body)
 
     def entity_loss(self, cognitive: Tensor, perceptual: Tensor, places: Tensor, visible: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 SMALLEST = np.array([0.02] * 3 + [0.1] * 3)  # m, rad: what moves less is not blown up
+PLACE_UNIT = 0.1  # m, unit of places given to the network
+PLACE_ORIGIN = np.array([0.45, 0.0, 0.0])  # m, middle of the table in the base frame
 GRIPPER = 6  # index of the gripper in an action: x y z, rotation vector, gripper
 
 
@@ -54,3 +56,8 @@ class Normalizer:
 def proprioception(tool_pose: FloatArray, joint_pos: FloatArray, gripper: FloatArray) -> FloatArray:
     """The network's sense of the body (..., 3 + n + 1): tool position [m], joints [rad], gripper opening 0..1."""
     return np.concatenate([tool_pose[..., :3], joint_pos, gripper[..., None]], axis=-1)
+
+
+def on_table(pos: FloatArray) -> FloatArray:
+    """Places (..., 3) [m] for the network, in units of 0.1 m from the middle of the table."""
+    return (pos - PLACE_ORIGIN) / PLACE_UNIT

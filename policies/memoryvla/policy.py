@@ -5,7 +5,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from policies.memoryvla.model import MemoryVLA
-from policies.memoryvla.normalize import Normalizer, proprioception
+from policies.memoryvla.normalize import Normalizer, on_table, proprioception
 from policies.vlm.nano import tokenize
 from robomem.errors import SpecMismatch
 from robomem.interfaces import Kinematics
@@ -40,7 +40,8 @@ class MemoryVLAPolicy:
         first_camera = self.model.config.encoder.cameras[0]
         memory.thumbnails = (*memory.thumbnails, obs.images[first_camera])
         cognitive, perceptual, after = self.model.bank(memory, saw, seen, torch.tensor([obs.t]))
-        known = self.model.condition(cognitive, perceptual, body, seen)
+        tool = torch.from_numpy(on_table(tool_pose[:3])).float()[None]
+        known = self.model.condition(cognitive, perceptual, body, seen, tool)
         actions = self.model.sampler.sample(self.model.expert, known, noise)
         memory.become(after)
         return self._chunk(obs.t, tool_pose, actions[0].double().numpy(), context.version)

@@ -122,7 +122,9 @@ def _see(
             losses = {"entities": model.entity_loss(cognitive, perceptual, places, visible)}
             if more is not None:
                 losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
-            given = model.condition(cognitive[shown], perceptual[shown], seen[2][shown], perceptual[shown])
+            given = model.condition(
+                cognitive[shown], perceptual[shown], seen[2][shown], perceptual[shown], batches.tool(frames)
+            )
             goal, _ = model.goal_loss(cognitive[shown], perceptual[shown], batches.after(frames))
             losses["goal"] = SHARE_OF_ACTION * goal
             losses["action"] = SHARE_OF_ACTION * model.sampler.loss(model.expert, actions, given, valid, random)
@@ -217,9 +219,8 @@ def _act(
         frames = batches.frames(config.more_chunks, random)
         at = torch.from_numpy(frames)
         actions, valid = batches.done(frames)
-        given = model.condition(
-            cognitive[at].float(), perceptual[at].float(), batches.body(frames), tokens[1][at].float()
-        )
+        fused, seen = (cognitive[at].float(), perceptual[at].float()), tokens[1][at].float()
+        given = model.condition(*fused, batches.body(frames), seen, batches.tool(frames))
         with mixed_precision(batches.device):
             move = model.sampler.loss(model.expert, actions, given, valid, random)
         return {"loss": move, "action": move.detach()}
@@ -281,7 +282,9 @@ def _rolled_loss(
         some = torch.randint(len(flat), (config.chunks,), generator=random)
         frames = flat[some.numpy()]
         actions, valid = batches.done(frames)
-        given = model.condition(cognitive[some], perceptual[some], batches.body(frames), seen[some])
+        given = model.condition(
+            cognitive[some], perceptual[some], batches.body(frames), seen[some], batches.tool(frames)
+        )
         move = model.sampler.loss(model.expert, actions, given, valid, random)
     return {"loss": move + goal, "action": move.detach(), "goal": goal.detach(), **metrics}
 

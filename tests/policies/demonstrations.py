@@ -18,7 +18,7 @@ SMALL = MemoryVLAConfig(
         image_size=32, dim=32, heads=2, layers=1, channels=(8, 16, 32), tokens=8, perceptual_dim=16, words=8
     ),
     bank=BankConfig(slots=4, tokens=8, perceptual_dim=16, cognitive_dim=32, heads=2),
-    expert=DiTConfig(horizon=4, dim=32, heads=2, layers=1, cognitive_dim=44, perceptual_dim=16),
+    expert=DiTConfig(horizon=4, dim=32, heads=2, layers=1, cognitive_dim=50, perceptual_dim=16),
 )
 
 

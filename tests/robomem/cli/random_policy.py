@@ -15,7 +15,7 @@ from robomem.memory.bank import BankConfig
 SMALL = MemoryVLAConfig(
     encoder=NanoConfig(dim=32, heads=2, layers=1, channels=(8, 16, 32), tokens=8, perceptual_dim=16),
     bank=BankConfig(slots=4, tokens=8, perceptual_dim=16, cognitive_dim=32, heads=2),
-    expert=DiTConfig(dim=32, heads=2, layers=1, cognitive_dim=44, perceptual_dim=16),
+    expert=DiTConfig(dim=32, heads=2, layers=1, cognitive_dim=50, perceptual_dim=16),
 )
 QUICK = ("robot.hz=4", "robot.camera_hz=4")  # an episode has a fifth of the ticks
 
