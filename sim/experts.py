@@ -15,7 +15,7 @@ QUICKEN, SLOW = 8.0, 5.0  # 1/s, speed gained by every metre away from the start
 TURN = 0.3  # m of a way that a turn by 1 rad counts as
 ASIDE = (0.010, 0.040)  # m beside its way, from where the arm is waited for, to where all waits for it
 CAREFUL = {"press": 0.2, "grasp": 0.2, "lift": 0.3, "release": 0.3}  # share of a push where it would break something
-LOW, HIGH, FREE = 0.10, 0.25, 3.0  # m above the table between which pushes grow to FREE times what they are below
+LOW, HIGH, FREE = 0.10, 0.25, 2.0  # m above the table between which pushes grow to FREE times what they are below
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
 
@@ -25,7 +25,6 @@ class _Move:
     """One waypoint under way: from where, how far, since when it has arrived."""
 
     waypoint: Waypoint
-    goal: FloatArray
     length: float  # m
     start_pos: FloatArray
     start_yaw: float
@@ -118,8 +117,13 @@ class Demonstrator:
 
     @property
     def goal(self) -> FloatArray:
-        """What the present step is after (3,) [m]: a button, an object, a bin, the rest position."""
-        return self._rest_pos if self._move is None else self._move.goal
+        """What the present step is after, at rest the next (3,) [m]: a button, an object, a bin, or no thing: rest."""
+        if self._move is None:
+            return self._rest_pos
+        waypoint = self._move.waypoint
+        if waypoint.goal is None:
+            return self._rest_pos if waypoint.kind == "rest" else np.array(waypoint.pos, dtype=np.float64)
+        return np.array(waypoint.goal() if callable(waypoint.goal) else waypoint.goal, dtype=np.float64)
 
     @property
     def goal_kind(self) -> int:
@@ -133,11 +137,9 @@ class Demonstrator:
 
     def _begin(self, waypoint: Waypoint, t: float) -> _Move:
         """Start towards `waypoint` from where the last one led."""
-        is_rest = waypoint.kind == "rest"
-        pos = self._rest_pos if is_rest else np.array(waypoint.pos, dtype=np.float64)
-        goal = pos if is_rest or waypoint.goal is None else np.array(waypoint.goal, dtype=np.float64)
+        pos = self._rest_pos if waypoint.kind == "rest" else np.array(waypoint.pos, dtype=np.float64)
         length = max(float(np.linalg.norm(pos - self._pos)), TURN * abs(waypoint.yaw - self._yaw))
-        return _Move(waypoint, goal, length, self._pos, self._yaw, self._joint_pos)
+        return _Move(waypoint, length, self._pos, self._yaw, self._joint_pos)
 
     def _advance(self, move: _Move, obs: Observation) -> None:
         """Set what is wanted now."""

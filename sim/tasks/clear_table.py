@@ -134,7 +134,7 @@ class ClearTable(Task):
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = self.data.site("tool").xpos.copy()
         while not (self._failed or self.success()):
-            yield Waypoint("rest", rest, gripper=0, speed=SPEED, dwell=rng.uniform(*REST_S))
+            yield Waypoint("rest", rest, gripper=0, goal=self._next, speed=SPEED, dwell=rng.uniform(*REST_S))
             if self._presses < len(self._placed):
                 yield from self._press()
             else:
@@ -177,6 +177,11 @@ class ClearTable(Task):
         yield Waypoint("carry", over, gripper=0, goal=goal, speed=SPEED)
         yield Waypoint("release", drop, gripper=1, goal=goal, dwell=GRIP_S)
         yield Waypoint("retreat", over, gripper=1, goal=goal)
+
+    def _next(self) -> FloatArray:
+        """What comes after a rest: the counter when there is something to count, else a cube."""
+        left = self._left()
+        return self._counter.top if self._presses < len(self._placed) or not left else self._cube(left[0])
 
     def _cube(self, i: int) -> FloatArray:
         """Middle of cube `i` (3,) [m]."""

@@ -168,7 +168,14 @@ class GuessWhere(Task):
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = self.data.site("tool").xpos.copy()
         go_at = self._script.green_at + rng.uniform(*REACTION_S)
-        yield Waypoint("wait", rest, gripper=0, until=lambda: bool(self.data.time >= go_at), patience=self.max_s)
+
+        def hiding() -> FloatArray:
+            return self._covers[self._hidden].pos
+
+        def may_go() -> bool:
+            return bool(self.data.time >= go_at)
+
+        yield Waypoint("wait", rest, gripper=0, goal=hiding, until=may_go, patience=self.max_s)
         while not (self._success or self._failed):
             goal = self._covers[self._hidden].pos
             knob = goal + GRASP_HEIGHT * UP

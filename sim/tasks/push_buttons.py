@@ -95,7 +95,7 @@ class PushButtons(Task):
 
     def plan(self, rng: np.random.Generator) -> Iterator[Waypoint]:
         rest = np.zeros(3)
-        yield Waypoint("rest", rest, 0.0, dwell=rng.uniform(*REST_S))
+        yield Waypoint("rest", rest, 0.0, goal=self._buttons[self.order[0]].top, dwell=rng.uniform(*REST_S))
         while not (self.success() or self.failed()):
             n = len(self.pressed)
             top = np.array(self._buttons[self.order[n]].top)
@@ -107,7 +107,9 @@ class PushButtons(Task):
             yield Waypoint("approach", above, 0.0, goal=top, speed=0.55)
             yield Waypoint("press", below, 0.0, goal=top, speed=0.2, dwell=PRESS_S, until=is_pressed, patience=0.3)
             yield Waypoint("retreat", above, 0.0, goal=top, speed=0.35)
-            yield Waypoint("rest", rest, 0.0, speed=0.55, dwell=rng.uniform(*REST_S))
+            n = len(self.pressed)
+            then = self._buttons[self.order[n]].top if n < N_BUTTONS else None
+            yield Waypoint("rest", rest, 0.0, goal=then, speed=0.55, dwell=rng.uniform(*REST_S))
 
 
 def _scatter(rng: np.random.Generator) -> FloatArray:
