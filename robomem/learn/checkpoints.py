@@ -14,7 +14,10 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file through `write(temporary path)`; a kill or power cut leaves the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # of any new file here; safetensors would leave it to its owner alone
         write(temporary)
+        temporary.chmod(mode)
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
