@@ -76,7 +76,9 @@ def test_a_disturbance_moves_the_tool_but_not_what_was_sent() -> None:
             np.testing.assert_array_equal(robot.command(target).joint_pos, target.joint_pos)
             robot.sleep_until(robot.now() + 0.05)
         offsets.append(shaken.tool_pos() - calm.tool_pos())
-    assert 0.005 < np.std(offsets) < 0.015  # m
+    across, up = np.std(offsets, axis=0)[:2], np.std(offsets, axis=0)[2]
+    assert (across > 0.003).all() and (across < 0.010).all()  # m: with the pauses, half of what a push is at its height
+    assert up < 0.7 * across.min()
     assert np.abs(np.diff(offsets, axis=0)).max() < 0.02  # m a tick: smooth
 
 

@@ -12,9 +12,10 @@ from robomem.errors import UnknownName
 from sim.envs import TASKS, new_task
 from sim.robot import SimRobot
 from sim.tasks.task import N_ENTITIES
+from sim.waypoints import KINDS
 from tests.sim.demonstrations import Demonstration, demonstrate
 
-COLLECTING_DISTURBANCE = 0.02  # m
+COLLECTING_DISTURBANCE = 0.03  # m
 
 every_task = pytest.mark.parametrize("name", TASKS)
 
@@ -52,6 +53,16 @@ def test_two_robots_show_the_same_episode(robot: SimRobot, name: str) -> None:
     shown = [digest(demonstrate(one, 5, until=lambda one=one: one.now() > 1.0)) for one in (robot, twin)]
     twin.close()
     assert shown[0] == shown[1]
+
+
+@every_task
+def test_at_rest_the_demonstrator_says_what_comes_next(robot: SimRobot) -> None:
+    shown = demonstrate(robot, 4)
+    kinds = [KINDS[kind] for kind in shown.kinds]
+    leaving = [i for i, (kind, then) in enumerate(pairwise(kinds)) if kind in ("rest", "wait") and then == "approach"]
+    assert leaving
+    for i in leaving:
+        np.testing.assert_allclose(shown.goals[i], shown.goals[i + 1], atol=2e-3)
 
 
 @every_task
