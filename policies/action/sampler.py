@@ -38,7 +38,7 @@ class Sampler:
         self.scheduler.set_timesteps(config.steps)
 
     def loss(self, dit: DiT, actions: Tensor, condition: Condition, weight: Tensor, noise: torch.Generator) -> Tensor:
-        """Mean squared error of the prediction for clean `actions` (B, h, d); `weight` (B, h) 0 where padded."""
+        """Mean squared error of the prediction for clean `actions` (B, h, d), each by `weight` (B, h, d), 0: padded."""
         batch = len(actions)
         device = actions.device
         eps = torch.randn(actions.shape, generator=noise).to(device)
@@ -52,7 +52,7 @@ class Sampler:
             "sample": lambda: actions,
             "v_prediction": lambda: self.scheduler.get_velocity(actions, eps, times),
         }[self.config.predicts]()
-        error = functional.mse_loss(dit(noisy, given).float(), wanted, reduction="none").mean(dim=-1)
+        error = functional.mse_loss(dit(noisy, given).float(), wanted, reduction="none")
         return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
     @torch.no_grad()

@@ -13,6 +13,8 @@ from policies.memoryvla.model import SubGoal
 from policies.memoryvla.normalize import Normalizer, on_table
 
 Frames = NDArray[np.int64]  # rows of the table
+FAR = (0.6, 1.2, 2.5)  # 0.1 m, moments of one kind are alike that are about as far from their sub-goal
+USUAL = (0.4, 1.5)  # what alike moments usually move, as a share of what all do: beyond, it counts no more and no less
 
 
 class Batches:
@@ -25,6 +27,9 @@ class Batches:
         self.normalizer = normalizer
         self.proprio = normalizer.proprio(np.asarray(table.proprio)).astype(np.float32)
         self.actions = normalizer.actions_in(np.asarray(table.actions)).astype(np.float32)
+        off = np.linalg.norm(np.asarray(table.goal) - on_table(np.asarray(table.proprio[:, :3])), axis=-1)
+        self.alike = np.asarray(table.kind) * (len(FAR) + 1) + np.digitize(off, FAR)
+        self.care = _care(self.actions, self.alike)
         self.episode = table.episode_of()
         self.of_task = [np.flatnonzero(table.task == task) for task in range(len(table.tasks))]
         self.frames_of_task = [np.flatnonzero(np.isin(self.episode, of)) for of in self.of_task]
@@ -82,8 +87,21 @@ class Batches:
         return home.mean(dim=0) if len(home) else torch.zeros(3, device=self.device)
 
     def done(self, frames: Frames) -> tuple[Tensor, Tensor]:
-        """What the expert learns: actions and whether each counts."""
-        return self.tensor(self.actions[frames]), self.tensor(self.table.valid[frames])
+        """What the expert learns (B, h, 7), and how much each number of it counts (B, h, 7)."""
+        counts = self.table.valid[frames][..., None] * self.care[self.alike[frames]]
+        return self.tensor(self.actions[frames]), self.tensor(counts)
+
+
+def _care(actions: NDArray[np.float32], alike: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How much an error counts (G, h, 7) in each group of moments, for `actions` (F, h, 7) of moments in `alike` (F,).
+
+    The less a group moves, the more: fine work, a hand over a button, would be lost beside what goes across the table.
+    """
+    care = np.ones((alike.max() + 1, *actions.shape[1:]), np.float32)
+    for group in np.unique(alike):
+        usual = np.sqrt(np.mean(actions[alike == group, :, :3] ** 2, axis=0))
+        care[group, :, :3] = 1 / np.clip(usual, *USUAL) ** 2
+    return care
 
 
 def _drawn(of_task: Sequence[Frames], count: int, random: torch.Generator) -> Frames:

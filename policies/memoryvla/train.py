@@ -110,7 +110,7 @@ def _see(
         frames = batches.frames(config.frames, random)
         seen: tuple[Tensor, ...] = batches.seen(frames)
         places, visible = batches.tensor(table.places[frames]), batches.tensor(table.visible[frames])
-        actions, valid = batches.done(frames)
+        actions, counts = batches.done(frames)
         shown = slice(len(frames))  # glances show no action
         more = None
         if moments is not None:
@@ -127,7 +127,7 @@ def _see(
             )
             goal, _ = model.goal_loss(cognitive[shown], perceptual[shown], batches.after(frames))
             losses["goal"] = SHARE_OF_ACTION * goal
-            losses["action"] = SHARE_OF_ACTION * model.sampler.loss(model.expert, actions, given, valid, random)
+            losses["action"] = SHARE_OF_ACTION * model.sampler.loss(model.expert, actions, given, counts, random)
         return {"loss": sum(losses.values(), torch.zeros(())), **{name: loss.detach() for name, loss in losses.items()}}
 
     trainer = Trainer(model, loss, config.see, folder / "see")
@@ -218,11 +218,11 @@ def _act(
         random = chance(config.seed, step)
         frames = batches.frames(config.more_chunks, random)
         at = torch.from_numpy(frames)
-        actions, valid = batches.done(frames)
+        actions, counts = batches.done(frames)
         fused, seen = (cognitive[at].float(), perceptual[at].float()), tokens[1][at].float()
         given = model.condition(*fused, batches.body(frames), seen, batches.tool(frames))
         with mixed_precision(batches.device):
-            move = model.sampler.loss(model.expert, actions, given, valid, random)
+            move = model.sampler.loss(model.expert, actions, given, counts, random)
         return {"loss": move, "action": move.detach()}
 
     trainer = Trainer(model, loss, config.act, folder)
@@ -281,11 +281,11 @@ def _rolled_loss(
         goal, metrics = model.goal_loss(cognitive, seen, batches.after(flat))
         some = torch.randint(len(flat), (config.chunks,), generator=random)
         frames = flat[some.numpy()]
-        actions, valid = batches.done(frames)
+        actions, counts = batches.done(frames)
         given = model.condition(
             cognitive[some], perceptual[some], batches.body(frames), seen[some], batches.tool(frames)
         )
-        move = model.sampler.loss(model.expert, actions, given, valid, random)
+        move = model.sampler.loss(model.expert, actions, given, counts, random)
     return {"loss": move + goal, "action": move.detach(), "goal": goal.detach(), **metrics}
 
 

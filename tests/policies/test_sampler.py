@@ -87,7 +87,9 @@ def test_an_expert_learns_the_action_that_its_condition_names() -> None:
     for _ in range(250):
         which = torch.randint(2, (64,), generator=noise)
         actions = wanted[which].unsqueeze(1).expand(-1, 4, -1)
-        loss = sampler.loss(dit, actions, Condition(*(given[which] for given in condition)), torch.ones(64, 4), noise)
+        loss = sampler.loss(
+            dit, actions, Condition(*(given[which] for given in condition)), torch.ones(64, 4, 3), noise
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -98,9 +100,9 @@ def test_an_expert_learns_the_action_that_its_condition_names() -> None:
 def test_padding_does_not_count() -> None:
     sampler, dit = Sampler(SamplerConfig(drop=0.0)), expert()
     condition = conditions(2)
-    weight = torch.ones(2, 4)
+    weight = torch.ones(2, 4, 3)
     weight[:, 2:] = 0
     actions = torch.zeros(2, 4, 3)
     clean = sampler.loss(dit, actions, condition, weight, torch.Generator().manual_seed(0))
-    weight_all = sampler.loss(dit, actions, condition, torch.ones(2, 4), torch.Generator().manual_seed(0))
+    weight_all = sampler.loss(dit, actions, condition, torch.ones(2, 4, 3), torch.Generator().manual_seed(0))
     assert clean.isfinite() and not torch.equal(clean, weight_all)
