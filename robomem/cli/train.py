@@ -56,7 +56,8 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     demos = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos))]
     glances = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos) / "glances")]
     train = instantiate(settings.method, _convert_="object")
-    steps = {stage: getattr(train.keywords["config"], stage).steps for stage in STAGES}
+    stages = STAGES[1:] if settings.encoder else STAGES
+    steps = {stage: getattr(train.keywords["config"], stage).steps for stage in stages}
     made_by = {"command": "train", "commit": commit(), "seed": settings.seed}
     with Shown({"prepare": PERCENT, "encode": PERCENT, **steps}) as shown:
         path = train(
