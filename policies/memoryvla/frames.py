@@ -60,7 +60,8 @@ def prepare(
 ) -> FrameTable:
     """The table of all successful episodes, made in `folder` or, when it is there already, opened.
 
-    Raises StoreError when there is no successful episode, SpecMismatch when cameras or sizes are not the config's.
+    Tables opened from what `folder` held before stay as they are. Raises StoreError when there is no successful
+    episode, SpecMismatch when cameras or sizes are not the config's.
     """
     chosen = [(store, episode) for store in stores for episode in range(len(store)) if store.info(episode)["success"]]
     if not chosen:
@@ -70,8 +71,7 @@ def prepare(
         index = json.loads((folder / INDEX).read_text())
         if index["identity"] == about:
             return _opened(folder, index)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / INDEX).unlink(missing_ok=True)
+    _vacate(folder)
     store, episode = chosen[0]
     tick_s = float(np.diff(store.read(episode, ["t"], stop=2)["t"])[0])
     stride = round(config.action_dt / tick_s)
@@ -124,9 +124,8 @@ def prepare_glances(
     chosen = [(store, episode) for store in stores for episode in range(len(store))]
     sizes = [int(store.lengths.sum()) for store in stores]
     index = {"identity": _identity(chosen, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
-    folder.mkdir(parents=True, exist_ok=True)
     if not (folder / INDEX).exists() or json.loads((folder / INDEX).read_text()) != index:
-        (folder / INDEX).unlink(missing_ok=True)
+        _vacate(folder)
         columns, row = _allocate(folder, sum(sizes), config, GLANCE_COLUMNS), 0
         for store, episode in chosen:
             glances = store.read(episode)
@@ -172,6 +171,14 @@ def _opened(folder: Path, index: dict[str, Any]) -> FrameTable:
     columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["columns"]}
     seeds = {task: (low, high) for task, (low, high) in index["seeds"].items()}
     return FrameTable(columns, tuple(index["tasks"]), index["stride_s"], seeds, index["identity"])
+
+
+def _vacate(folder: Path) -> None:
+    """Make room in `folder`. Old files are unlinked, not written over: a run may still have them mapped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX).unlink(missing_ok=True)
+    for column in folder.glob("*.npy"):
+        column.unlink()
 
 
 def _allocate(folder: Path, frames: int, config: MemoryVLAConfig, names: Sequence[str]) -> dict[str, Any]:

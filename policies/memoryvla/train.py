@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -70,7 +71,9 @@ def train(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepared or folder / "frames"
-    table = prepare(stores, kinematics, config.model, prepared, lambda n, of: progress("prepare", n, of, {}))
+    prepared.mkdir(parents=True, exist_ok=True)
+    with _alone_in(prepared):
+        table = prepare(stores, kinematics, config.model, prepared, lambda n, of: progress("prepare", n, of, {}))
     training = {name: value for name, value in asdict(config).items() if name not in ("model", "encoder")}
     made_by = {
         **made_by,
@@ -82,9 +85,15 @@ def train(
     if config.encoder:
         encoder = Path(config.encoder)
     else:
-        moments = prepare_glances(glances, kinematics, config.model, prepared / "glances") if glances else None
+        with _alone_in(prepared):
+            moments = prepare_glances(glances, kinematics, config.model, prepared / "glances") if glances else None
         encoder = _see(config, table, moments, device, folder, made_by, progress)
     return _remember(config, table, encoder, prepared, device, folder, kinematics, made_by, progress, evaluate)
+
+
+def _alone_in(prepared: Path) -> FileLock:
+    """While it is held, other runs that share `prepared` wait: what one of them makes, the others find made."""
+    return FileLock(prepared / ".lock")
 
 
 def _see(
@@ -177,8 +186,9 @@ def _remember(
     batches = Batches(table, None, normalizer, device)
     which = zlib.crc32(encoder.read_bytes())
     kept = prepared / f"tokens-{table.identity}-{which:08x}.safetensors"  # runs share an encoder
-    if not kept.exists():
-        encode(model, batches, kept, lambda n, of: progress("encode", n, of, {}))
+    with _alone_in(prepared):
+        if not kept.exists():
+            encode(model, batches, kept, lambda n, of: progress("encode", n, of, {}))
     read = load_file(kept, device=str(device))
     tokens = (read["cognitive"], read["perceptual"])
     for frozen in (model.encoder, model.entities_of_cognitive, model.entity_of_token, model.place_of_word):

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from policies.memoryvla.checkpoint import load_checkpoint, load_policy
 from policies.memoryvla.frames import prepare, prepare_glances
@@ -112,6 +114,27 @@ def test_prepared_frames_are_used_again_and_remade_when_the_data_grew(tmp_path: 
         grown.append(episode("one", 9, 50))
     table = prepare([EpisodeStore.open(tmp_path / "demos" / "one"), data[1]], panda(), SMALL, folder)
     assert len(table.task) == 9
+
+
+def test_a_table_in_use_stays_as_it_is_when_its_folder_is_made_anew(tmp_path: Path) -> None:
+    data, folder = stores(tmp_path / "demos"), tmp_path / "frames"
+    table = prepare(data, panda(), SMALL, folder)
+    before = {name: np.array(column) for name, column in table.columns.items()}
+    other = prepare(data[::-1], panda(), SMALL, folder)
+    assert not np.array_equal(other.images, before["images"])
+    assert all(np.array_equal(column, before[name]) for name, column in table.columns.items())
+
+
+def test_runs_that_share_frames_wait_for_the_one_that_makes_them(tmp_path: Path) -> None:
+    data, shared = stores(tmp_path / "demos"), tmp_path / "frames"
+    shared.mkdir()
+    run = Thread(target=train, args=(CONFIG, data, panda(), tmp_path / "run", {}), kwargs={"prepared": shared})
+    with FileLock(shared / ".lock"):
+        run.start()
+        run.join(timeout=0.5)
+        assert [path.name for path in shared.iterdir()] == [".lock"]
+    run.join()
+    assert (tmp_path / "run" / "policy.safetensors").exists()
 
 
 def test_glances_join_what_the_encoder_learns_to_see_from(tmp_path: Path) -> None:
