@@ -12,10 +12,12 @@ from sim.waypoints import KINDS, Waypoint
 
 START_SPEED, END_SPEED = 0.12, 0.05  # m/s, at the ends of a way
 QUICKEN, SLOW = 8.0, 5.0  # 1/s, speed gained by every metre away from the start, lost by every metre towards the end
+JOINT_SPEED = 2.0  # rad/s, no joint is asked for more, a little less than the slowest can do
 TURN = 0.3  # m of a way that a turn by 1 rad counts as
-ASIDE = (0.010, 0.040)  # m beside its way, from where the arm is waited for, to where all waits for it
-CAREFUL = {"press": 0.2, "grasp": 0.2, "lift": 0.3, "release": 0.3}  # share of a push where it would break something
-LOW, HIGH, FREE = 0.10, 0.25, 2.0  # m above the table between which pushes grow to FREE times what they are below
+LAG_S = 0.1  # s, the arm is behind what is wanted of it; so near the end of a way the end itself is wanted
+FINE = ("press", "grasp", "lift", "release")  # along a line that may not be left: things are touched
+CAREFUL = 0.5  # share of a push that is felt in a fine step
+ASIDE = (0.010, 0.040)  # m beside such a line, from where the arm is waited for, to where all waits for it
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
 
@@ -25,33 +27,43 @@ class _Move:
     """One waypoint under way: from where, how far, since when it has arrived."""
 
     waypoint: Waypoint
-    length: float  # m
+    pos: FloatArray  # of the end
     start_pos: FloatArray
     start_yaw: float
-    start_joint_pos: FloatArray
-    done: float = 0.0  # m
+    done: float = 0.0  # m, of a fine step
     arrived_t: float | None = None
 
     @property
-    def share(self) -> float:
-        """How much of the way is done, 0 to 1."""
-        return self.done / self.length if self.length > 0 else 1.0
+    def length(self) -> float:
+        """From the start to the end [m]."""
+        return self.way(self.start_pos, self.start_yaw)
 
-    def advance(self, t: float, dt: float, tool_pos: FloatArray) -> None:
-        """Go on for `dt` [s]; the speed follows from the place alone, so that a moment tells what comes next."""
-        left = self.length - self.done
-        speed = min(self.waypoint.speed, START_SPEED + QUICKEN * self.done, END_SPEED + SLOW * left)
+    def way(self, pos: FloatArray, yaw: float) -> float:
+        """From a pose to the end [m], turns counted in."""
+        return max(float(np.linalg.norm(self.pos - pos)), TURN * abs(self.waypoint.yaw - yaw))
+
+    def speed(self, gone: float, left: float) -> float:
+        """How fast [m/s] so far from the start and the end [m]: it follows from the place alone."""
+        return min(self.waypoint.speed, START_SPEED + QUICKEN * gone, END_SPEED + SLOW * left)
+
+    def along(self, dt: float, tool_pos: FloatArray) -> float:
+        """The share of a fine step, 0 to 1, that is done `dt` [s] later; it waits for a tool beside its line."""
+        length = self.length
         near, far = ASIDE
+        speed = self.speed(self.done, length - self.done)
         speed *= float(np.clip((far - self._aside(tool_pos)) / (far - near), 0, 1))
-        self.done = min(self.done + speed * dt, self.length)
-        if self.arrived_t is None and self.done == self.length:
-            self.arrived_t = t
+        self.done = min(self.done + speed * dt, length)
+        return self.done / length if length > 0 else 1.0
+
+    def ahead(self, tool_pos: FloatArray, tool_yaw: float) -> float:
+        """The share of the way from where the tool is, 0 to 1, that is wanted now, so that it has its speed."""
+        left = self.way(tool_pos, tool_yaw)
+        reach = LAG_S * self.speed(float(np.linalg.norm(tool_pos - self.start_pos)), left)
+        return min(reach / left, 1.0) if left > 0 else 1.0
 
     def _aside(self, tool_pos: FloatArray) -> float:
-        """How far the tool is beside the straight way [m]; the way to the rest pose is not straight."""
-        if self.waypoint.kind == "rest" or self.length == 0:
-            return 0.0
-        way = np.asarray(self.waypoint.pos, dtype=np.float64) - self.start_pos
+        """How far the tool is beside the line [m]."""
+        way = self.pos - self.start_pos
         way /= max(float(np.linalg.norm(way)), 1e-9)
         off = tool_pos - self.start_pos
         return float(np.linalg.norm(off - (off @ way) * way))
@@ -68,8 +80,10 @@ class _Move:
 class Demonstrator:
     """An `Inference` that solves `robot.task` from its true state; its chunks are in joint space.
 
-    It wants a smooth path and waits for an arm that is beside it, so from there what is wanted leads back. `goal` and
-    `goal_kind` say what the present step is after. What the task leaves open is drawn from the seed of `start`.
+    From wherever the arm is it wants the straight way on, at a speed that follows from the place: what is done in a
+    moment can be told from that moment. Where things are touched it keeps to a line and waits for an arm beside it.
+    `goal` and `goal_kind` say what the present step is after. What the task leaves open is drawn from the seed of
+    `start`.
     """
 
     source = "oracle"
@@ -99,9 +113,9 @@ class Demonstrator:
             self._pos, self._yaw = self._kinematics.tool_pose(obs.joint_pos)[:3], 0.0
         if self._move is None or self._move.is_over(obs.t):
             waypoint = next(self._waypoints, None) or Waypoint("rest", self._rest_pos, self._gripper, dwell=np.inf)
-            self._move = self._begin(waypoint, obs.t)
+            self._move = self._begin(waypoint)
         self._advance(self._move, obs)
-        self._robot.exposure = self._exposure(self._move.waypoint.kind)
+        self._robot.exposure = CAREFUL if self._move.waypoint.kind in FINE else 1.0
         t = obs.t + np.arange(CHUNK_TICKS) / self._robot.hz
         values, gripper = np.tile(self._joint_pos, (CHUNK_TICKS, 1)), np.full(CHUNK_TICKS, self._gripper)
         self._chunk = ActionChunk(t, values, "joint", gripper, context.version)
@@ -130,34 +144,39 @@ class Demonstrator:
         """Index in `KINDS` of the present step."""
         return KINDS.index("rest" if self._move is None else self._move.waypoint.kind)
 
-    def _exposure(self, kind: str) -> float:
-        """How much of a push the tool may feel: little where it touches things, more the freer it is."""
-        height = float(self._robot.tool_pos()[2])
-        return CAREFUL.get(kind, float(np.interp(height, (LOW, HIGH), (1.0, FREE))))
-
-    def _begin(self, waypoint: Waypoint, t: float) -> _Move:
+    def _begin(self, waypoint: Waypoint) -> _Move:
         """Start towards `waypoint` from where the last one led."""
         pos = self._rest_pos if waypoint.kind == "rest" else np.array(waypoint.pos, dtype=np.float64)
-        length = max(float(np.linalg.norm(pos - self._pos)), TURN * abs(waypoint.yaw - self._yaw))
-        return _Move(waypoint, length, self._pos, self._yaw, self._joint_pos)
+        return _Move(waypoint, pos, self._pos, self._yaw)
 
     def _advance(self, move: _Move, obs: Observation) -> None:
         """Set what is wanted now."""
-        dt = 1 / self._robot.hz
-        move.advance(obs.t, dt, self._kinematics.tool_pose(obs.joint_pos)[:3])
-        share, waypoint = move.share, move.waypoint
+        dt, waypoint = 1 / self._robot.hz, move.waypoint
+        tool = self._kinematics.tool_pose(obs.joint_pos)
+        if waypoint.kind in FINE:
+            pos, yaw, share = move.start_pos, move.start_yaw, move.along(dt, tool[:3])
+        else:
+            pos, yaw = tool[:3], yaw_of(tool[3:])
+            share = move.ahead(pos, yaw)
+        if move.arrived_t is None and share == 1.0:
+            move.arrived_t = obs.t
         if move.arrived_t is not None or waypoint.kind not in ("grasp", "release"):  # these wait for the arm
             step = dt / GRIPPER_S
             self._gripper = float(np.clip(waypoint.gripper, self._gripper - step, self._gripper + step))
-        if waypoint.kind == "rest":
-            # written so that the end is the rest pose exactly
-            self._joint_pos = (1 - share) * move.start_joint_pos + share * self._rest
-            self._pos, self._yaw = self._kinematics.tool_pose(self._joint_pos)[:3], 0.0
-            return
-        self._pos = move.start_pos + share * (np.asarray(waypoint.pos, dtype=np.float64) - move.start_pos)
-        self._yaw = move.start_yaw + share * (waypoint.yaw - move.start_yaw)
-        pose = np.concatenate([self._pos, hand_down(self._yaw)])
-        self._joint_pos = self._kinematics.joints_for(pose, self._joint_pos, posture=self._rest)
+        self._pos, self._yaw = pos + share * (move.pos - pos), yaw + share * (waypoint.yaw - yaw)
+        if waypoint.kind == "rest":  # joint by joint, so that the end is the rest pose exactly
+            joint_pos = (1 - share) * obs.joint_pos + share * self._rest
+        else:
+            pose = np.concatenate([self._pos, hand_down(self._yaw)])
+            joint_pos = self._kinematics.joints_for(pose, self._joint_pos, posture=self._rest)
+        step = joint_pos - self._joint_pos
+        rushed = float(np.abs(step).max()) > JOINT_SPEED * dt
+        self._joint_pos = self._joint_pos + step * (JOINT_SPEED * dt / np.abs(step).max()) if rushed else joint_pos
+
+
+def yaw_of(quat: FloatArray) -> float:
+    """The turn about the vertical [rad], -pi to pi, of a hand that points down (4,), w x y z."""
+    return float(np.arctan2(2 * quat[1] * quat[2], quat[1] ** 2 - quat[2] ** 2))
 
 
 def hand_down(yaw: float) -> FloatArray:

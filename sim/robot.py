@@ -13,7 +13,7 @@ ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 FINGER_JOINTS = ("finger_left", "finger_right")
 GRIPPER_OPENING = 0.08  # m, Franka Hand data sheet
 LEVEL = (1.0, 1.0, 0.5)  # share of a push along each axis: less up and down, where things are touched
-PUSH_S, PAUSE_S = (0.6, 1.2), (0.1, 0.8)  # s, how long a push lasts, and how long until the next
+PUSH_S, PAUSE_S = (0.5, 1.0), (0.2, 1.5)  # s, how long a push lasts, and how long until the next
 WARNINGS = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
@@ -22,9 +22,9 @@ class SimRobot:
 
     Commands come at `hz`, pictures at `camera_hz` (between, the last ones are seen again), both whole numbers of what
     is below them; pictures are `image_size` px square from `cameras`, none when that is empty. `disturbance` [m] pushes
-    the tool smoothly off what was sent, now and then, one standard deviation along the table at the height of a push,
-    so that demonstrations visit states beside their path while what was sent leads back (DART, Laskey 2017).
-    `exposure` is how much of a push reaches the tool. Belongs to the thread that made it.
+    what was sent smoothly aside, now and then, one standard deviation along the table at the height of a push, so that
+    demonstrations visit states beside their way while what was sent leads on from there (DART, Laskey 2017).
+    `exposure` is how much of a push reaches the arm. Belongs to the thread that made it.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class SimRobot:
         if since >= self._push_s:
             since = -self._chance.uniform(*PAUSE_S)
             self._push_start, self._push_s = self.now() - since, self._chance.uniform(*PUSH_S)
-            self._push = self.disturbance * self._chance.standard_normal(3) * LEVEL
+            self._push = self.disturbance * np.clip(self._chance.standard_normal(3), -2, 2) * LEVEL
         drift = self.exposure * self._push * np.sin(np.pi * max(since, 0.0) / self._push_s) ** 2
         jacobian = np.empty((6, self.model.nv))
         mujoco.mj_jacSite(self.model, self.data, jacobian[:3], jacobian[3:], self._tool)

@@ -14,6 +14,9 @@ from sim.waypoints import KINDS, Waypoint
 from tests.sim.demonstrations import demonstrate, panda
 
 
+START = panda().tool_pose(SimRobot(PushButtons(), cameras=()).rest_joint_pos)[:3]
+
+
 @pytest.fixture
 def robot() -> SimRobot:
     return SimRobot(PushButtons(), cameras=())
@@ -46,16 +49,27 @@ def test_the_tool_arrives_where_the_waypoint_says(robot: SimRobot) -> None:
 
 def test_the_path_is_straight_and_smooth(robot: SimRobot) -> None:
     start, goal = robot.tool_pos(), np.array([0.55, -0.2, 0.1])
-    tools = [
-        panda().tool_pose(wanted.joint_pos)[:3]
-        for _, wanted in drive(robot, [Waypoint("approach", goal, 0, dwell=9.0)], 2.0)
-    ]
+    tools = [robot.tool_pos() for _ in drive(robot, [Waypoint("approach", goal, 0, dwell=9.0)], 2.0)]
     along = (goal - start) / np.linalg.norm(goal - start)
     aside = [np.linalg.norm(np.cross(tool - start, along)) for tool in tools]
-    assert max(aside) < 1e-3  # m
+    assert max(aside) < 4e-3  # m
     speeds = np.linalg.norm(np.diff(tools, axis=0), axis=1) * robot.hz
-    assert speeds.max() < 0.4 * 1.16  # m/s, with its own spread
+    assert 0.4 * 0.9 < speeds.max() < 0.4 * 1.16  # m/s
     assert np.abs(np.diff(speeds)).max() < 0.15  # m/s a tick
+
+
+def test_a_pushed_arm_goes_on_from_where_it_is() -> None:
+    goal = np.array([0.55, -0.2, 0.1])
+    pushed = SimRobot(PushButtons(), cameras=(), disturbance=0.04)
+    asides = []
+    for expert, wanted in drive(pushed, [Waypoint("approach", goal, 0, dwell=9.0)], 3.0):
+        tool = panda().tool_pose(pushed.observe().joint_pos)[:3]
+        if np.linalg.norm(goal - tool) > 0.02:
+            ahead = panda().tool_pose(wanted.joint_pos)[:3] - tool
+            assert ahead @ (goal - tool) > 0  # never back to where it would have been
+        along = (goal - START) / np.linalg.norm(goal - START)
+        asides.append(np.linalg.norm(np.cross(tool - START, along)))
+    assert max(asides) > 0.02  # m, it was pushed
 
 
 def test_rest_ends_in_exactly_the_rest_pose(robot: SimRobot) -> None:

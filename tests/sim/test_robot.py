@@ -71,13 +71,13 @@ def test_it_settles_where_it_is_sent(robot: SimRobot) -> None:
 def test_a_disturbance_moves_the_tool_but_not_what_was_sent() -> None:
     calm, shaken = SimRobot(PushButtons(), cameras=()), SimRobot(PushButtons(), disturbance=0.01, cameras=())
     target, offsets = JointCommand(calm.rest_joint_pos, 0.0), []
-    for _ in range(400):
+    for _ in range(1200):
         for robot in (calm, shaken):
             np.testing.assert_array_equal(robot.command(target).joint_pos, target.joint_pos)
             robot.sleep_until(robot.now() + 0.05)
         offsets.append(shaken.tool_pos() - calm.tool_pos())
     across, up = np.std(offsets, axis=0)[:2], np.std(offsets, axis=0)[2]
-    assert (across > 0.003).all() and (across < 0.010).all()  # m: with the pauses, half of what a push is at its height
+    assert (across > 0.003).all() and (across < 0.006).all()  # m: with the pauses, under half of a push at its height
     assert up < 0.7 * across.min()
     assert np.abs(np.diff(offsets, axis=0)).max() < 0.02  # m a tick: smooth
 

@@ -15,7 +15,7 @@ from sim.tasks.task import N_ENTITIES
 from sim.waypoints import KINDS
 from tests.sim.demonstrations import Demonstration, demonstrate
 
-COLLECTING_DISTURBANCE = 0.03  # m
+COLLECTING_DISTURBANCE = 0.015  # m
 
 every_task = pytest.mark.parametrize("name", TASKS)
 
