@@ -13,7 +13,6 @@ from sim.tasks.push_buttons import PushButtons
 from sim.waypoints import KINDS, Waypoint
 from tests.sim.demonstrations import demonstrate, panda
 
-
 START = panda().tool_pose(SimRobot(PushButtons(), cameras=()).rest_joint_pos)[:3]
 
 
@@ -62,7 +61,7 @@ def test_a_pushed_arm_goes_on_from_where_it_is() -> None:
     goal = np.array([0.55, -0.2, 0.1])
     pushed = SimRobot(PushButtons(), cameras=(), disturbance=0.04)
     asides = []
-    for expert, wanted in drive(pushed, [Waypoint("approach", goal, 0, dwell=9.0)], 3.0):
+    for _, wanted in drive(pushed, [Waypoint("approach", goal, 0, dwell=9.0)], 3.0):
         tool = panda().tool_pose(pushed.observe().joint_pos)[:3]
         if np.linalg.norm(goal - tool) > 0.02:
             ahead = panda().tool_pose(wanted.joint_pos)[:3] - tool
