@@ -15,8 +15,11 @@ QUICKEN, SLOW = 8.0, 5.0  # 1/s, speed gained by every metre away from the start
 JOINT_SPEED = 2.0  # rad/s, no joint is asked for more, a little less than the slowest can do
 TURN = 0.3  # m of a way that a turn by 1 rad counts as
 LAG_S = 0.1  # s, the arm is behind what is wanted of it; so near the end of a way the end itself is wanted
-FINE = ("press", "grasp", "lift", "release")  # along a line that may not be left: things are touched
-CAREFUL = 0.5  # share of a push that is felt in a fine step
+FINE = {"press": 0.8, "grasp": 0.6, "lift": 0.6, "release": 1.0}  # along a line, things are touched: share of a push
+AIMED = ("approach", "carry")  # where these arrive, what follows goes on
+AIM = (
+    0.006  # m, standard deviation of where it aims beside a thing, at most twice that: who sees less well does so, too
+)
 ASIDE = (0.010, 0.040)  # m beside such a line, from where the arm is waited for, to where all waits for it
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
@@ -102,7 +105,7 @@ class Demonstrator:
         """Begin a demonstration of the episode that the robot was reset to."""
         self._rng = np.random.Generator(np.random.PCG64((seed, 2)))
         self._waypoints = self._robot.task.plan(self._rng)
-        self._move, self._chunk = None, None
+        self._move, self._chunk, self._aim = None, None, np.zeros(3)
 
     def submit(self, obs: Observation, context: Context) -> None:
         """Go on along the plan to the time of `obs`."""
@@ -115,7 +118,7 @@ class Demonstrator:
             waypoint = next(self._waypoints, None) or Waypoint("rest", self._rest_pos, self._gripper, dwell=np.inf)
             self._move = self._begin(waypoint)
         self._advance(self._move, obs)
-        self._robot.exposure = CAREFUL if self._move.waypoint.kind in FINE else 1.0
+        self._robot.exposure = FINE.get(self._move.waypoint.kind, 1.0)
         t = obs.t + np.arange(CHUNK_TICKS) / self._robot.hz
         values, gripper = np.tile(self._joint_pos, (CHUNK_TICKS, 1)), np.full(CHUNK_TICKS, self._gripper)
         self._chunk = ActionChunk(t, values, "joint", gripper, context.version)
@@ -146,8 +149,13 @@ class Demonstrator:
 
     def _begin(self, waypoint: Waypoint) -> _Move:
         """Start towards `waypoint` from where the last one led."""
-        pos = self._rest_pos if waypoint.kind == "rest" else np.array(waypoint.pos, dtype=np.float64)
-        return _Move(waypoint, pos, self._pos, self._yaw)
+        if waypoint.kind == "rest":
+            return _Move(waypoint, self._rest_pos, self._pos, self._yaw)
+        if waypoint.kind in AIMED:
+            self._aim = np.append(AIM * np.clip(self._rng.standard_normal(2), -2, 2), 0.0)
+        elif waypoint.kind == "wait":
+            self._aim = np.zeros(3)
+        return _Move(waypoint, np.asarray(waypoint.pos, dtype=np.float64) + self._aim, self._pos, self._yaw)
 
     def _advance(self, move: _Move, obs: Observation) -> None:
         """Set what is wanted now."""

@@ -30,7 +30,7 @@ AWAY = (-1.0, 0.0)  # m, where a button that is not used stays: behind the arm, 
 UP = np.array([0.0, 0.0, 1.0])
 FINGERTIP = 0.009  # m that the fingers reach beyond the tool frame
 ABOVE, BELOW = 0.03, TRAVEL + 0.002  # m from the top of a button: where a press begins, and how deep it aims
-PRESS_S = 0.25  # s, a press is held: who looks now and then has seen it
+PRESS_S = 0.4  # s, a press is held: who looks now and then has seen it
 REST_S = (0.3, 0.4)  # s
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robomem.types import Context, JointCommand
-from sim.experts import Demonstrator
+from sim.experts import AIM, Demonstrator
 from sim.robot import SimRobot
 from sim.tasks.push_buttons import PushButtons
 from sim.waypoints import KINDS, Waypoint
@@ -37,6 +37,12 @@ def drive(robot: SimRobot, plan: list[Waypoint], seconds: float) -> Iterator[tup
         yield expert, wanted
 
 
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.experts.AIM", 0.0)
+
+
+@pytest.mark.usefixtures("exact")
 def test_the_tool_arrives_where_the_waypoint_says(robot: SimRobot) -> None:
     goal = [0.5, 0.1, 0.2]
     for expert, _ in drive(robot, [Waypoint("approach", goal, 1.0, yaw=0.4, dwell=5.0)], 2.0):
@@ -46,6 +52,22 @@ def test_the_tool_arrives_where_the_waypoint_says(robot: SimRobot) -> None:
     assert robot.observe().gripper == pytest.approx(1.0, abs=0.05)
 
 
+def test_it_aims_a_little_beside_and_what_follows_goes_on_there(robot: SimRobot) -> None:
+    above, down, ways = [0.5, 0.1, 0.1], [0.5, 0.1, 0.06], []
+    plan = [Waypoint("approach", above, 0), Waypoint("press", down, 0, dwell=0.5), Waypoint("retreat", above, 0)]
+    for expert, wanted in drive(robot, plan * 8, 16.0):
+        ways.append((expert.goal_kind, panda().tool_pose(wanted.joint_pos)[:2] - above[:2]))
+    presses = [
+        np.array([off for _, off in of]) for kind, of in itertools.groupby(ways, lambda way: way[0]) if kind == 3
+    ]
+    assert len(presses) == 8
+    for press in presses:
+        assert np.ptp(press, axis=0).max() < 1e-3  # m, straight down
+        assert np.abs(press).max() < 2 * AIM + 1e-3
+    assert np.std([press[-1] for press in presses], axis=0).min() > 0.2 * AIM
+
+
+@pytest.mark.usefixtures("exact")
 def test_the_path_is_straight_and_smooth(robot: SimRobot) -> None:
     start, goal = robot.tool_pos(), np.array([0.55, -0.2, 0.1])
     tools = [robot.tool_pos() for _ in drive(robot, [Waypoint("approach", goal, 0, dwell=9.0)], 2.0)]
