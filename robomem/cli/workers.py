@@ -7,6 +7,7 @@ messages, plain JSON values. What a worker prints otherwise goes to its standard
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -128,11 +129,12 @@ def serve(function: Callable[..., Iterable[Message]]) -> None:
 
 def main() -> None:
     """`python -m robomem.cli.workers module:function`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends its workers
     module, name = sys.argv[1].split(":")
     try:
         serve(getattr(import_module(module), name))
-    except (KeyboardInterrupt, BrokenPipeError):
-        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(130) from None  # the parent is gone
 
 
 if __name__ == "__main__":
