@@ -105,7 +105,8 @@ class Demonstrator:
         """Begin a demonstration of the episode that the robot was reset to."""
         self._rng = np.random.Generator(np.random.PCG64((seed, 2)))
         self._waypoints = self._robot.task.plan(self._rng)
-        self._move, self._chunk, self._aim = None, None, np.zeros(3)
+        self._move, self._chunk = None, None
+        self._aim: FloatArray = np.zeros(3)
 
     def submit(self, obs: Observation, context: Context) -> None:
         """Go on along the plan to the time of `obs`."""
@@ -177,9 +178,11 @@ class Demonstrator:
         else:
             pose = np.concatenate([self._pos, hand_down(self._yaw)])
             joint_pos = self._kinematics.joints_for(pose, self._joint_pos, posture=self._rest)
-        step = joint_pos - self._joint_pos
-        rushed = float(np.abs(step).max()) > JOINT_SPEED * dt
-        self._joint_pos = self._joint_pos + step * (JOINT_SPEED * dt / np.abs(step).max()) if rushed else joint_pos
+        turn = joint_pos - self._joint_pos
+        fastest = float(np.abs(turn).max())
+        if fastest > JOINT_SPEED * dt:
+            joint_pos = self._joint_pos + turn * (JOINT_SPEED * dt / fastest)
+        self._joint_pos = joint_pos
 
 
 def yaw_of(quat: FloatArray) -> float:
