@@ -17,9 +17,7 @@ TURN = 0.3  # m of a way that a turn by 1 rad counts as
 LAG_S = 0.1  # s, the arm is behind what is wanted of it; so near the end of a way the end itself is wanted
 FINE = {"press": 0.8, "grasp": 0.6, "lift": 0.6, "release": 1.0}  # along a line, things are touched: share of a push
 AIMED = ("approach", "carry")  # where these arrive, what follows goes on
-AIM = (
-    0.006  # m, standard deviation of where it aims beside a thing, at most twice that: who sees less well does so, too
-)
+AIM = 0.006  # m, standard deviation of how far beside a thing it aims, at most twice that
 ASIDE = (0.010, 0.040)  # m beside such a line, from where the arm is waited for, to where all waits for it
 GRIPPER_S = 0.3  # s from open to closed
 CHUNK_TICKS = 3  # a demonstrator that is asked late is still covered
@@ -154,8 +152,6 @@ class Demonstrator:
             return _Move(waypoint, self._rest_pos, self._pos, self._yaw)
         if waypoint.kind in AIMED:
             self._aim = np.append(AIM * np.clip(self._rng.standard_normal(2), -2, 2), 0.0)
-        elif waypoint.kind == "wait":
-            self._aim = np.zeros(3)
         return _Move(waypoint, np.asarray(waypoint.pos, dtype=np.float64) + self._aim, self._pos, self._yaw)
 
     def _advance(self, move: _Move, obs: Observation) -> None:

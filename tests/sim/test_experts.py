@@ -13,8 +13,6 @@ from sim.tasks.push_buttons import PushButtons
 from sim.waypoints import KINDS, Waypoint
 from tests.sim.demonstrations import demonstrate, panda
 
-START = panda().tool_pose(SimRobot(PushButtons(), cameras=()).rest_joint_pos)[:3]
-
 
 @pytest.fixture
 def robot() -> SimRobot:
@@ -73,23 +71,23 @@ def test_the_path_is_straight_and_smooth(robot: SimRobot) -> None:
     tools = [robot.tool_pos() for _ in drive(robot, [Waypoint("approach", goal, 0, dwell=9.0)], 2.0)]
     along = (goal - start) / np.linalg.norm(goal - start)
     aside = [np.linalg.norm(np.cross(tool - start, along)) for tool in tools]
-    assert max(aside) < 4e-3  # m
+    assert max(aside) < 3.5e-3  # m: it goes on from where the arm is, and the joints do not lag alike
     speeds = np.linalg.norm(np.diff(tools, axis=0), axis=1) * robot.hz
     assert 0.4 * 0.9 < speeds.max() < 0.4 * 1.16  # m/s
-    assert np.abs(np.diff(speeds)).max() < 0.15  # m/s a tick
+    assert np.abs(np.diff(speeds)).max() < 0.12  # m/s a tick
 
 
 def test_a_pushed_arm_goes_on_from_where_it_is() -> None:
     goal = np.array([0.55, -0.2, 0.1])
     pushed = SimRobot(PushButtons(), cameras=(), disturbance=0.04)
-    asides = []
+    start, asides = pushed.tool_pos(), []
     for _, wanted in drive(pushed, [Waypoint("approach", goal, 0, dwell=9.0)], 3.0):
         tool = panda().tool_pose(pushed.observe().joint_pos)[:3]
         if np.linalg.norm(goal - tool) > 0.02:
             ahead = panda().tool_pose(wanted.joint_pos)[:3] - tool
             assert ahead @ (goal - tool) > 0  # never back to where it would have been
-        along = (goal - START) / np.linalg.norm(goal - START)
-        asides.append(np.linalg.norm(np.cross(tool - START, along)))
+        along = (goal - start) / np.linalg.norm(goal - start)
+        asides.append(np.linalg.norm(np.cross(tool - start, along)))
     assert max(asides) > 0.02  # m, it was pushed
 
 
