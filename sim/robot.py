@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 
+from robomem.control.cameras import Camera
 from robomem.control.limits import JointLimits, limit_command
 from robomem.errors import PhysicsError, UnknownName
 from robomem.types import FloatArray, Image, JointCommand, Observation
@@ -139,6 +140,19 @@ class SimRobot:
             self._painters[width, height] = Painter(self.model, width, height)
         return self._painters[width, height].paint(self.data, camera)
 
+    def camera(self, name: str) -> Camera:
+        """Where the camera `name` is fixed, and how it sees. Raises UnknownName."""
+        self._check_cameras((name,))
+        camera = self.model.camera(name)
+        on_base = bool(self.model.body_weldid[camera.bodyid[0]] == 0)
+        origin, turn = (np.zeros(3), np.eye(3)) if on_base else (self.tool_pos(), self._tool_axes())
+        quat = np.empty(4)
+        mujoco.mju_mat2Quat(quat, (turn.T @ self.data.cam_xmat[camera.id].reshape(3, 3)).ravel())
+        pose = np.concatenate([turn.T @ (self.data.cam_xpos[camera.id] - origin), quat])
+        focal = 0.5 / np.tan(np.deg2rad(camera.fovy[0]) / 2)
+        rounded = np.round(pose, 9) + 0.0  # equal on every machine: it says how episodes were collected
+        return Camera("base" if on_base else "tool", tuple(rounded.tolist()), float(focal))
+
     def close(self) -> None:
         """Give back what drawing holds; allowed any number of times."""
         for painter in self._painters.values():
@@ -150,6 +164,9 @@ class SimRobot:
         for name in names:
             if name not in known:
                 raise UnknownName("camera", name, known)
+
+    def _tool_axes(self) -> FloatArray:
+        return np.array(self.data.site_xmat[self._tool]).reshape(3, 3)
 
     def _gripper(self) -> float:
         return float(np.clip(self.data.ten_length[self._grip_tendon] / GRIPPER_OPENING, 0, 1))

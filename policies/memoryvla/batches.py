@@ -13,6 +13,7 @@ from policies.memoryvla.model import SubGoal
 from policies.memoryvla.normalize import Normalizer, on_table
 
 Frames = NDArray[np.int64]  # rows of the table
+TRUE = ("places", "visible", "pixels", "named", "known")  # of a glance
 FAR = (0.6, 1.2, 2.5)  # 0.1 m, moments of one kind are alike that are about as far from their sub-goal
 USUAL = (0.4, 1.5)  # what alike moments usually move, as a share of what all do: beyond, it counts no more and no less
 
@@ -45,7 +46,7 @@ class Batches:
         some = _drawn(self.glances.of_task, count, random)
         body = self.normalizer.proprio(np.asarray(self.glances.proprio[some])).astype(np.float32)
         seen = (self.glances.images[some], self.glances.words[some], body)
-        true = {name: self.tensor(self.glances.columns[name][some]) for name in ("places", "visible", "named", "known")}
+        true = {name: self.tensor(self.glances.columns[name][some]) for name in TRUE}
         return tuple(map(self.tensor, seen)), true
 
     def rolls(self, count: int, stride: int, random: torch.Generator) -> list[Frames]:

@@ -15,14 +15,15 @@ from scipy.spatial.transform import Rotation
 from policies.memoryvla.model import MemoryVLAConfig
 from policies.memoryvla.normalize import on_table, proprioception
 from policies.vlm.nano import tokenize
+from robomem.control.cameras import Camera
 from robomem.data.store import EpisodeStore
 from robomem.errors import SpecMismatch, StoreError
 from robomem.interfaces import Kinematics
 
 Array = NDArray[Any]
 INDEX = "index.json"
-FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "goal", "kind")
-GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "words", "named", "known")
+FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "pixels", "goal", "kind")
+GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "pixels", "words", "named", "known")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class FrameTable:
 
     images (F, V, S, S, 3) uint8, proprio (F, P) [m, rad], t (F,) [s], actions (F, h, 7) [m, rad, 0..1] from the tool
     pose of the frame, valid (F, h) whether the episode still ran, places (F, E, 3) and goal (F, 3) in units of 0.1 m
-    from the table's middle, visible (F, E), kind (F,); words (E, W), task (E,), first (E + 1,) frame of each episode.
+    from the table's middle, visible (F, E), pixels (F, V, E, 2) where in each picture they are, 0..1 from its upper left
+    corner, kind (F,); words (E, W), task (E,), first (E + 1,) frame of each episode.
     """
 
     columns: dict[str, Array]
@@ -81,7 +83,8 @@ def prepare(
     tasks = sorted({store.info(episode)["task"] for store, episode in chosen})
     for number, (store, episode) in enumerate(chosen):
         rows = slice(first[number], first[number + 1])
-        for name, values in _rows(store.read(episode), kinematics, config, stride).items():
+        views = _views(store, config)
+        for name, values in _rows(store.read(episode), kinematics, config, stride, views).items():
             columns[name][rows] = values
         progress(number + 1, len(chosen))
     info = [store.info(episode) for store, episode in chosen]
@@ -104,7 +107,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class GlanceTable:
-    """G single moments of random scenes: images, proprio, places and visible as in a FrameTable, words (G, W), and
+    """G single moments of random scenes: images, proprio, places, visible, pixels as in a FrameTable, words (G, W), and
     where the words that name a thing say it is, named (G, W, 3), known (G, W); `of_task`, the moments of each task."""
 
     columns: dict[str, Array]
@@ -130,7 +133,7 @@ def prepare_glances(
         for store, episode in chosen:
             glances = store.read(episode)
             rows = slice(row, row := row + len(glances["t"]))
-            for name, values in _glance_rows(glances, kinematics, config).items():
+            for name, values in _glance_rows(glances, kinematics, config, _views(store, config)).items():
                 columns[name][rows] = values
         for column in columns.values():
             column.flush()
@@ -140,7 +143,9 @@ def prepare_glances(
     return GlanceTable(columns, tuple(np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)))
 
 
-def _glance_rows(glances: dict[str, Array], kinematics: Kinematics, config: MemoryVLAConfig) -> dict[str, Array]:
+def _glance_rows(
+    glances: dict[str, Array], kinematics: Kinematics, config: MemoryVLAConfig, views: list[Camera]
+) -> dict[str, Array]:
     """The columns of one episode of glances."""
     words = np.array([tokenize(text, config.encoder.words) for text in glances["instruction"]])
     named, known = np.zeros((*words.shape, 3), np.float32), np.zeros(words.shape, np.float32)
@@ -154,6 +159,7 @@ def _glance_rows(glances: dict[str, Array], kinematics: Kinematics, config: Memo
         "proprio": proprioception(tool, glances["joint_pos"], glances["gripper"]),
         "places": on_table(glances["truth/entities"]),
         "visible": glances["truth/visible"],
+        "pixels": _pixels(views, glances["truth/entities"], tool),
         "words": words,
         "named": named,
         "known": known,
@@ -164,7 +170,7 @@ def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfi
     what = [(str(store.path.resolve()), episode, int(store.lengths[episode])) for store, episode in chosen]
     encoder, expert = config.encoder, config.expert
     shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt, config.entities)
-    return f"{zlib.crc32(repr((what, shape)).encode()):08x}"
+    return f"{zlib.crc32(repr((what, shape, FRAME_COLUMNS)).encode()):08x}"
 
 
 def _opened(folder: Path, index: dict[str, Any]) -> FrameTable:
@@ -192,6 +198,7 @@ def _allocate(folder: Path, frames: int, config: MemoryVLAConfig, names: Sequenc
         "valid": (np.float32, (horizon,)),
         "places": (np.float32, (config.entities, 3)),
         "visible": (np.float32, (config.entities,)),
+        "pixels": (np.float32, (len(encoder.cameras), config.entities, 2)),
         "words": (np.int64, (encoder.words,)),
         "named": (np.float32, (encoder.words, 3)),
         "known": (np.float32, (encoder.words,)),
@@ -204,7 +211,9 @@ def _allocate(folder: Path, frames: int, config: MemoryVLAConfig, names: Sequenc
     }
 
 
-def _rows(episode: dict[str, Array], kinematics: Kinematics, config: MemoryVLAConfig, stride: int) -> dict[str, Array]:
+def _rows(
+    episode: dict[str, Array], kinematics: Kinematics, config: MemoryVLAConfig, stride: int, views: list[Camera]
+) -> dict[str, Array]:
     """The columns of one episode, every `stride`-th tick."""
     ticks = np.arange(0, len(episode["t"]), stride)
     ahead = ticks[:, None] + stride * np.arange(config.expert.horizon)
@@ -219,9 +228,24 @@ def _rows(episode: dict[str, Array], kinematics: Kinematics, config: MemoryVLACo
         "valid": ahead == due,
         "places": on_table(episode["truth/entities"][ticks]),
         "visible": episode["truth/visible"][ticks],
+        "pixels": _pixels(views, episode["truth/entities"][ticks], measured[ticks]),
         "goal": on_table(episode["truth/goal"][ticks]),
         "kind": episode["truth/goal_kind"][ticks],
     }
+
+
+def _views(store: EpisodeStore, config: MemoryVLAConfig) -> list[Camera]:
+    """The calibrated cameras, as the notes of `store` have them. Raises SpecMismatch."""
+    notes = store.meta.get("cameras", {})
+    missing = [name for name in config.encoder.cameras if name not in notes]
+    if missing:
+        raise SpecMismatch(f"{store.path} does not say where camera '{missing[0]}' was; collect it anew")
+    return [Camera(**notes[name]) for name in config.encoder.cameras]
+
+
+def _pixels(views: list[Camera], places: Array, tool_poses: Array) -> Array:
+    """Where in every picture `places` (T, E, 3) [m] are, (T, V, E, 2)."""
+    return np.stack([camera.project(places, tool_poses) for camera in views], axis=1)
 
 
 def _stacked(episode: dict[str, Array], config: MemoryVLAConfig) -> Array:

@@ -9,11 +9,13 @@ from torch.nn import functional
 
 from policies.action.dit import Condition, DiT, DiTConfig
 from policies.action.sampler import Sampler, SamplerConfig
-from policies.vlm.nano import NanoConfig, NanoVLM
+from policies.vlm.nano import NanoConfig, NanoVLM, Points
 from robomem.memory.bank import BankConfig, MemoryBank
 
 GOAL_KINDS = 9  # kinds of sub-goals of the demonstrators
 CLOSE = 0.2  # 0.1 m, what counts as close to a sub-goal
+FINE = 0.05  # 0.1 m, errors of places count by their size, smaller ones by their square
+FINE_PX = 0.1  # of a cell of the grid, likewise
 NEAR = 1.5  # 0.1 m, a sub-goal farther from all that is visible is no thing's place
 
 
@@ -98,10 +100,22 @@ class MemoryVLA(nn.Module):
         all_of_it = self.entities_of_cognitive(cognitive.flatten(1)).unflatten(-1, (self.config.entities, 4))
         one_each = self.entity_of_token(perceptual[:, : self.config.entities])
         for told in (all_of_it.float(), one_each.float()):
-            off = functional.smooth_l1_loss(told[..., :3], places, reduction="none", beta=0.2).mean(dim=-1)
+            off = functional.smooth_l1_loss(told[..., :3], places, reduction="none", beta=FINE).mean(dim=-1)
             seen = functional.binary_cross_entropy_with_logits(told[..., 3], visible)
             total = total + (off * visible).sum() / visible.sum().clamp(min=1) + 0.2 * seen
         return total
+
+    def point_loss(self, points: Points, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """How badly perceptual tokens point at their entities, which are at `pixels` (B, V, E, 2): the cell, and where."""
+        side = self.encoder.pointing.side
+        cells, at = (told[:, :, : self.config.entities].float() for told in points)
+        inside = ((pixels >= 0) & (pixels < 1)).all(dim=-1)
+        column, row = (pixels.clamp(0, 1 - 1e-6) * side).long().unbind(-1)
+        true = torch.where(inside, row * side + column, side**2)
+        seen = visible.unsqueeze(1).expand_as(true)
+        wrong = functional.cross_entropy(cells.flatten(0, 2), true.flatten(), reduction="none").view_as(seen)
+        off = functional.smooth_l1_loss(at * side, pixels * side, reduction="none", beta=FINE_PX).mean(dim=-1)
+        return tuple((loss * of).sum() / of.sum().clamp(min=1) for loss, of in ((wrong, seen), (off, seen * inside)))
 
     def word_loss(self, words: Tensor, places: Tensor, known: Tensor) -> Tensor:
         """How badly words (B, S, D) tell where what they name is, `places` (B, S, 3) [0.1 m] where `known` (B, S)."""

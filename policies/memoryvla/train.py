@@ -30,6 +30,7 @@ from robomem.learn.checkpoints import replace_file
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
 
 SHARE_OF_ACTION = 0.1  # and of sub-goals in the loss of the first stage: without memory most cannot be learned
+SHARE_OF_POINTS = 0.3  # and of where tokens point: a help, not the aim
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, of, losses
 Evaluate = Callable[[MemoryVLAPolicy, int], None]
 
@@ -118,17 +119,19 @@ def _see(
         random = chance(config.seed, step)
         frames = batches.frames(config.frames, random)
         seen: tuple[Tensor, ...] = batches.seen(frames)
-        places, visible = batches.tensor(table.places[frames]), batches.tensor(table.visible[frames])
+        true = {name: batches.tensor(table.columns[name][frames]) for name in ("places", "visible", "pixels")}
         actions, counts = batches.done(frames)
         shown = slice(len(frames))  # glances show no action
         more = None
         if moments is not None:
             more_seen, more = batches.glanced(config.glances, random)
             seen = tuple(torch.cat(pair) for pair in zip(seen, more_seen, strict=True))
-            places, visible = torch.cat([places, more["places"]]), torch.cat([visible, more["visible"]])
+            true = {name: torch.cat([value, more[name]]) for name, value in true.items()}
         with mixed_precision(device):
-            cognitive, perceptual, words = model.encoder.grounded(*seen)
-            losses = {"entities": model.entity_loss(cognitive, perceptual, places, visible)}
+            cognitive, perceptual, words, points = model.encoder.grounded(*seen)
+            losses = {"entities": model.entity_loss(cognitive, perceptual, true["places"], true["visible"])}
+            cell, pixel = model.point_loss(points, true["pixels"], true["visible"])
+            losses["cell"], losses["pixel"] = SHARE_OF_POINTS * cell, SHARE_OF_POINTS * pixel
             if more is not None:
                 losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
             given = model.condition(

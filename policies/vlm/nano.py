@@ -1,8 +1,8 @@
 """A vision-language encoder small enough to train on a laptop: a convolution sees, a few queries ask.
 
 Pictures become a grid of tokens (convolution, 8 x 8 a view); words, proprioception and the query tokens attend to one
-another and to the grid (a Q-Former, Li et al. 2023, BLIP-2, figure 2). Out come N perceptual tokens and one cognitive
-token.
+another and to the grid (a Q-Former, Li et al. 2023, BLIP-2, figure 2). Before the last layer each query points at a place
+in every picture. Out come N perceptual tokens and one cognitive token.
 """
 
 import math
@@ -10,12 +10,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 PAD, UNKNOWN = 0, 1
+STRIDE = 8  # px, of the grid
+NOISE = 6.0  # levels of 255, what differs less is no contrast
 VOCABULARY = """
 a after again all and are at away back before behind below between bin block blue both bottle box bring button buttons
 by clean clear close color colour corner count counter cover cube cubes cup cups drawer drop each empty every find
@@ -77,7 +80,7 @@ class Stem(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in -1..1 to (B, S / 8 * S / 8, dim)."""
+        """(B, 3, S, S) to (B, S / 8 * S / 8, dim)."""
         x = images.contiguous(memory_format=torch.channels_last)
         for conv in self.down:
             x = functional.gelu(conv(x), approximate="tanh")
@@ -108,6 +111,60 @@ class QueryLayer(nn.Module):
         return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in x.chunk(parts, dim=-1))
 
 
+class Points(NamedTuple):
+    """Where Q tokens point in V pictures: `cells` (B, V, Q, N + 1), how much each cell of the grid is meant and, last,
+    that it is in none of them (logits); `at` (B, V, Q, 2), the place, 0..1 from the upper left corner."""
+
+    cells: Tensor
+    at: Tensor
+
+
+class Pointing(nn.Module):
+    """Tokens point at cells of the grid, tell where in the cell, and take up what they point at.
+
+    Which cell is a choice that can be taught outright, so that a token finds its thing before it can tell where that is:
+    what attention learns late when it is taught by its result alone (Carion et al. 2020, DETR, sec. 4).
+    """
+
+    def __init__(self, dim: int, views: int, side: int, proprio: int) -> None:
+        super().__init__()
+        self.views, self.side = views, side
+        self.norm = nn.LayerNorm(dim)
+        self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.nowhere = nn.Linear(dim, views)
+        self.within = nn.Sequential(nn.Linear(2 * dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, 2))
+        told = dim + views * (dim + 3) + proprio
+        self.feed = nn.Sequential(nn.Linear(told, 3 * dim), nn.GELU(approximate="tanh"), nn.Linear(3 * dim, dim))
+        middle = (torch.arange(side) + 0.5) / side
+        self.register_buffer("middles", torch.cartesian_prod(middle, middle).flip(-1), persistent=False)
+
+    def forward(self, x: Tensor, grid: Tensor, proprio: Tensor) -> tuple[Tensor, Points]:
+        """`x` (B, Q, D) with what it points at in `grid` (B, V * N, D) of an arm at `proprio` (B, P); and where."""
+        y = self.norm(x).unsqueeze(1)  # (B, 1, Q, D)
+        cells = grid.unflatten(1, (self.views, -1))
+        meant = self.query(y) @ self.key(cells).transpose(-1, -2) / x.shape[-1] ** 0.5
+        meant = torch.cat([meant, self.nowhere(y).transpose(1, 3)], dim=-1)  # (B, V, Q, N + 1)
+        share = meant.softmax(dim=-1)
+        here = 1 - share[..., -1:]
+        among = share[..., :-1] / here.clamp(min=1e-4)
+        got = among @ self.value(cells)
+        asked = y.expand(-1, self.views, -1, -1)
+        at = among @ self.middles + self.within(torch.cat([got, asked], dim=-1)) / self.side
+        told = torch.cat([got, 2 * at - 1, here], dim=-1).transpose(1, 2).flatten(2)
+        felt = proprio.unsqueeze(1).expand(-1, x.shape[1], -1)
+        return x + self.feed(torch.cat([y.squeeze(1), told, felt], dim=-1)), Points(meant, at)
+
+
+class Seen(NamedTuple):
+    """What the encoder makes of a moment: cognitive (B, 1, D) and perceptual (B, N, Dp) tokens, what has become of the
+    words (B, S, D), and where each perceptual token points."""
+
+    cognitive: Tensor
+    perceptual: Tensor
+    words: Tensor
+    points: Points
+
+
 class NanoVLM(nn.Module):
     """Images, words and proprioception to perceptual tokens and one cognitive token."""
 
@@ -116,13 +173,15 @@ class NanoVLM(nn.Module):
         self.config = config
         dim, views = config.dim, len(config.cameras)
         self.stem = Stem(config.channels, dim)
-        self.place = nn.Parameter(embed_cells(config.image_size // 8, dim) + torch.randn(views, 1, dim) * 0.2)
+        side = config.image_size // STRIDE
+        self.place = nn.Parameter(embed_cells(side, dim) + torch.randn(views, 1, dim) * 0.2)
         self.norm_grid = nn.LayerNorm(dim)
         self.word = nn.Embedding(len(WORDS) + 2, dim)
         self.word_place = nn.Parameter(torch.randn(config.words, dim) * 0.2)
         self.body = nn.Linear(config.proprio, dim)
         self.asking = nn.Parameter(torch.randn(1 + config.tokens, dim) * 0.5)
         self.layers = nn.ModuleList(QueryLayer(dim, config.heads) for _ in range(config.layers))
+        self.pointing = Pointing(dim, views, side, config.proprio)
         self.to_cognitive = nn.LayerNorm(dim)
         self.to_perceptual = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, config.perceptual_dim), nn.LayerNorm(config.perceptual_dim)
@@ -133,19 +192,23 @@ class NanoVLM(nn.Module):
 
         `images` (B, V, H, W, 3) uint8 in the order of `config.cameras`, `words` (B, S) numbers, `proprio` (B, P).
         """
-        cognitive, perceptual, _ = self.grounded(images, words, proprio)
-        return cognitive, perceptual
+        seen = self.grounded(images, words, proprio)
+        return seen.cognitive, seen.perceptual
 
-    def grounded(self, images: Tensor, words: Tensor, proprio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `forward`, and what has become of the words (B, S, D)."""
+    def grounded(self, images: Tensor, words: Tensor, proprio: Tensor) -> Seen:
+        """As `forward`, with what can be taught beside."""
         batch, views = images.shape[:2]
-        pixels = images.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
-        grid = self.norm_grid(self.stem(pixels)).unflatten(0, (batch, views)) + self.place
+        pixels = images.flatten(0, 1).permute(0, 3, 1, 2).float()
+        contrast = functional.instance_norm(pixels, eps=NOISE**2)  # every colour of a picture by its own mean and spread
+        grid = self.norm_grid(self.stem(contrast)).unflatten(0, (batch, views)) + self.place
         grid = grid.flatten(1, 2)  # (B, V * cells, D)
         asking = self.asking.expand(batch, -1, -1)
         x = torch.cat([asking, self.body(proprio).unsqueeze(1), self.word(words) + self.word_place], dim=1)
         counts = torch.cat([words.new_ones(batch, x.shape[1] - words.shape[1]), words], dim=1) != PAD
-        for layer in self.layers:
+        seeing = slice(1, 1 + self.config.tokens)
+        for number, layer in enumerate(self.layers, start=1):
+            if number == len(self.layers):
+                told, points = self.pointing(x[:, seeing], grid, proprio)
+                x = torch.cat([x[:, :1], told, x[:, seeing.stop :]], dim=1)
             x = layer(x, grid, counts[:, None, None, :])
-        tokens = self.config.tokens
-        return self.to_cognitive(x[:, :1]), self.to_perceptual(x[:, 1 : 1 + tokens]), x[:, 2 + tokens :]
+        return Seen(self.to_cognitive(x[:, :1]), self.to_perceptual(x[:, seeing]), x[:, seeing.stop + 1 :], points)

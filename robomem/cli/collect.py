@@ -89,7 +89,7 @@ def collect_task(
         goal = {"goal": np.asarray(demonstrator.goal), "goal_kind": np.asarray(demonstrator.goal_kind)}
         return {"entities": entities.pos, "visible": entities.visible, **goal}
 
-    with open_store(Path(path), {"task": name, "robot": robot}) as store:
+    with open_store(Path(path), {"task": name, "robot": robot, "cameras": cameras_of(session.robot)}) as store:
         recorder = EpisodeRecorder(store, truth)
         infos = [store.info(number) for number in range(len(store))]
         there = {info["seed"]: info["success"] for info in infos}
@@ -107,6 +107,13 @@ def collect_task(
             info = {"task": name, "seed": seed, "instruction": session.robot.task.instruction, **outcome.as_summary()}
             recorder.finish({**info, **made_by})
             yield _message([outcome.success], new=1, ticks=outcome.counts["ticks"])
+
+
+def cameras_of(robot: Any) -> dict[str, dict[str, Any]]:
+    """Where each camera of `robot` is fixed and how it sees: notes of a store, so that places can be found in its
+    pictures."""
+    cameras = {name: asdict(robot.camera(name)) for name in robot.cameras}
+    return {name: {**camera, "pose": list(camera["pose"])} for name, camera in cameras.items()}
 
 
 def open_store(path: Path, meta: Mapping[str, Any]) -> Any:

@@ -19,12 +19,12 @@ def take(
     name: str, task: Part, robot: Part, kinematics: Part, glancer: Part, first_seed: int, count: int, path: str
 ) -> Iterator[dict[str, int]]:
     """The worker's job: how many glances are there already, then one message for every hundred."""
-    from robomem.cli.collect import open_store
+    from robomem.cli.collect import cameras_of, open_store
     from robomem.data.episode import Episode
 
     arm = build(robot, task=build(task))
     glances = build(glancer, robot=arm, kinematics=build(kinematics))
-    with open_store(Path(path), {"glances of": name, "robot": robot}) as store:
+    with open_store(Path(path), {"glances of": name, "robot": robot, "cameras": cameras_of(arm)}) as store:
         done = int(store.lengths.sum())
         yield {"glances": done}
         while done < count:
