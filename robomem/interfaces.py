@@ -94,4 +94,7 @@ class Kinematics(Protocol):
         """Tool frames (T, 7) for many joint positions (T, n)."""
 
     def joints_for(self, tool_pose: Any, joint_pos: Any) -> Any:
-        """Joint positions (n,) [rad] near `joint_pos` whose tool frame is nearest to `tool_pose` (7,)."""
+        """Joint positions (n,) [rad] near `joint_pos` whose tool frame is nearest to `tool_pose` (7,).
+
+        What the tool leaves free follows from `tool_pose` too: a policy sees the postures that it learned from.
+        """

@@ -173,7 +173,7 @@ class Demonstrator:
             joint_pos = (1 - share) * obs.joint_pos + share * self._rest
         else:
             pose = np.concatenate([self._pos, hand_down(self._yaw)])
-            joint_pos = self._kinematics.joints_for(pose, self._joint_pos, posture=self._rest)
+            joint_pos = self._kinematics.joints_for(pose, self._joint_pos)
         turn = joint_pos - self._joint_pos
         fastest = float(np.abs(turn).max())
         if fastest > JOINT_SPEED * dt:

@@ -17,13 +17,20 @@ SETTLED = 1e-4  # rad, a smaller change than this ends the search
 
 
 class ArmKinematics:
-    """The joints between the base and the site `tool_site` of an MJCF file; everything else that moves is ignored."""
+    """The joints between the base and the site `tool_site` of an MJCF file; everything else that moves is ignored.
 
-    def __init__(self, mjcf: Path | str, tool_site: str = "tool") -> None:
+    `rest` is the key of the file that a joint which the tool leaves free is drawn to, so that one tool pose has one
+    posture, whoever asks for it and by whatever way the arm came: what a policy learned from then stays what it sees.
+    """
+
+    def __init__(self, mjcf: Path | str, tool_site: str = "tool", rest: str = "rest") -> None:
         spec = mujoco.MjSpec.from_file(str(mjcf))
         sites = [site.name for site in spec.sites]
         if tool_site not in sites:
             raise UnknownName("site", tool_site, sites)
+        keys = {key.name: np.array(key.qpos) for key in spec.keys}
+        if rest not in keys:
+            raise UnknownName("key", rest, list(keys))
         chain = _ancestors(spec.site(tool_site).parent)
         for thing in [*spec.keys, *spec.actuators, *spec.tendons, *spec.equalities, *spec.sensors]:
             spec.delete(thing)
@@ -37,6 +44,7 @@ class ArmKinematics:
         self._configuration = mink.Configuration(self._model)
         self._tool = mink.FrameTask(tool_site, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-6)
         self._posture = mink.PostureTask(self._model, cost=POSTURE_COST)
+        self._posture.set_target(keys[rest][: self._model.nq])  # the arm's joints lead
         self._limits = [mink.ConfigurationLimit(self._model)]
 
     def tool_pose(self, joint_pos: ArrayLike) -> FloatArray:
@@ -52,17 +60,15 @@ class ArmKinematics:
         """Tool frames (T, 7) for joint positions (T, n)."""
         return np.array([self.tool_pose(row) for row in np.asarray(joint_pos)]).reshape(-1, 7)
 
-    def joints_for(self, tool_pose: ArrayLike, joint_pos: ArrayLike, posture: ArrayLike | None = None) -> FloatArray:
+    def joints_for(self, tool_pose: ArrayLike, joint_pos: ArrayLike) -> FloatArray:
         """Joint positions (n,) [rad] near `joint_pos` (n,) whose tool frame is nearest to `tool_pose` (7,).
 
-        The joint that the tool leaves free is drawn to `posture` (n,), by default to `joint_pos`. Within joint limits;
-        a pose out of reach gives the nearest that a few iterations find. Not a function of time: limit the speed after.
+        Within joint limits; a pose out of reach gives the nearest that a few iterations find. Not a function of time:
+        limit the speed after.
         """
         target = np.asarray(tool_pose, dtype=np.float64)
-        start = np.clip(joint_pos, self.lower, self.upper)
-        self._configuration.update(start)
+        self._configuration.update(np.clip(joint_pos, self.lower, self.upper))
         self._tool.set_target(mink.SE3(np.concatenate([target[3:], target[:3]])))
-        self._posture.set_target(start if posture is None else np.asarray(posture, dtype=np.float64))
         for _ in range(ITERATIONS):
             velocity = mink.solve_ik(
                 self._configuration, [self._tool, self._posture], ITERATION_S, "daqp", damping=1e-8, limits=self._limits
