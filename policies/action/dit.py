@@ -42,12 +42,23 @@ class Condition(NamedTuple):
 @dataclass(frozen=True)
 class Conditioning:
     """All that stays the same while a chunk is denoised, by layer: keys and values (B, heads, 2 + N, D / heads), and
-    the modulation (B, S, 6, D) of S denoising steps; `final` (B, S, 2, D) is the last layer's."""
+    the modulation (B, S, 6, 1, D) of S denoising steps; `final` (B, S, 2, 1, D) is the last layer's."""
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     modulation: tuple[Tensor, ...]
     final: Tensor
+
+    def first(self, batch: int) -> "Conditioning":
+        """Of the first `batch` chunks."""
+        layers = (tuple(part[:batch] for part in parts) for parts in (self.keys, self.values, self.modulation))
+        return Conditioning(*layers, self.final[:batch])
+
+
+def modulation(told: Tensor, neutral: tuple[float, ...]) -> Tensor:
+    """(B, S, K * D) as K parts (B, S, K, 1, D), each around its `neutral` value: 0 for a shift or gate, 1 for a
+    scale."""
+    return told.unflatten(-1, (len(neutral), 1, -1)) + told.new_tensor(neutral)[:, None, None]
 
 
 def embed_time(t: Tensor, dim: int) -> Tensor:
@@ -77,17 +88,19 @@ class Block(nn.Module):
         keys, values = self._split(self.key_value(tokens), 2)
         return keys, values
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, modulation: Tensor) -> Tensor:
-        """`x` (B, h, D); `modulation` (B, 6, D)."""
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation.unsqueeze(2).unbind(1)
-        q, k, v = self._split(self.qkv(self.norm(x) * (1 + scale_a) + shift_a), 3)
-        x = x + gate_a * self.out_self(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, modulated: Tensor) -> Tensor:
+        """`x` (B, h, D); `modulated` (B, 6, 1, D)."""
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulated.unbind(1)
+        q, k, v = self._split(self.qkv(torch.addcmul(shift_a, self.norm(x), scale_a)), 3)
+        attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = torch.addcmul(x, gate_a, self.out_self(attended))
         (q,) = self._split(self.query(self.norm_cross(x)), 1)
-        x = x + self.out_cross(functional.scaled_dot_product_attention(q, keys, values).transpose(1, 2).flatten(2))
-        return x + gate_f * self.feed(self.norm(x) * (1 + scale_f) + shift_f)
+        attended = functional.scaled_dot_product_attention(q, keys, values).transpose(1, 2).flatten(2)
+        x = x + self.out_cross(attended)
+        return torch.addcmul(x, gate_f, self.feed(torch.addcmul(shift_f, self.norm(x), scale_f)))
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in x.chunk(parts, dim=-1))
+        return x.view(*x.shape[:2], parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class DiT(nn.Module):
@@ -118,15 +131,14 @@ class DiT(nn.Module):
         constant = torch.cat([known, body, self.from_perceptual(condition.perceptual)], dim=1)
         keys, values = zip(*(block.constant(constant) for block in self.blocks), strict=True)
         signal = functional.silu(self.time(embed_time(times, self.config.dim)) + known + body)  # (B, S, D)
-        modulation = tuple(block.modulate(signal).unflatten(-1, (6, -1)) for block in self.blocks)
-        return Conditioning(keys, values, modulation, self.final(signal).unflatten(-1, (2, -1)))
+        modulated = tuple(modulation(block.modulate(signal), (0, 1, 0, 0, 1, 0)) for block in self.blocks)
+        return Conditioning(keys, values, modulated, modulation(self.final(signal), (0, 1)))
 
     def forward(self, noisy: Tensor, given: Conditioning, step: int = 0) -> Tensor:
         """Prediction (B, h, d) for `noisy` (B, h, d) at the `step`-th of the prepared times."""
         x = self.embed(noisy) + self.place
-        for block, keys, values, modulation in zip(
-            self.blocks, given.keys, given.values, given.modulation, strict=True
-        ):
-            x = block(x, keys, values, modulation[:, step])
-        shift, scale = given.final[:, step].unsqueeze(2).unbind(1)
-        return self.out(self.norm(x) * (1 + scale) + shift)
+        layers = zip(self.blocks, given.keys, given.values, given.modulation, strict=True)
+        for block, keys, values, modulated in layers:
+            x = block(x, keys, values, modulated[:, step])
+        shift, scale = given.final[:, step].unbind(1)
+        return self.out(torch.addcmul(shift, self.norm(x), scale))

@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.nn import functional
 
-from policies.action.dit import Condition, Conditioning, DiT
+from policies.action.dit import Condition, DiT
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Sampler:
         """
         batch, times, device = len(condition.body), self.scheduler.timesteps, condition.body.device
         guided = self.config.guided if self.config.guidance != 1.0 else 0
-        known = self._prepared(dit, condition, times)
-        if guided:
-            free = condition._replace(cognitive=dit.nothing.expand_as(condition.cognitive))
-            branches = Condition(*map(torch.cat, zip(condition, free, strict=True)))
-            both = self._prepared(dit, branches, times[:guided])
+        free = condition._replace(cognitive=dit.nothing.expand_as(condition.cognitive))
+        branches = [condition, free] if guided else [condition]
+        given = Condition(*map(torch.cat, zip(*branches, strict=True)))
+        both = dit.prepare(given, times.to(device).expand(len(given.body), -1))
+        known = both.first(batch)
         x = torch.randn(batch, dit.config.horizon, dit.config.action_dim, generator=noise).to(device)
         for step, t in enumerate(times):
             if step < guided:
@@ -78,6 +78,3 @@ class Sampler:
                 predicted = dit(x, known, step)
             x = self.scheduler.step(predicted, t, x).prev_sample
         return x
-
-    def _prepared(self, dit: DiT, condition: Condition, times: Tensor) -> Conditioning:
-        return dit.prepare(condition, times.to(condition.body.device).expand(len(condition.body), -1))
