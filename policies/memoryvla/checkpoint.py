@@ -54,10 +54,14 @@ def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
             raise CheckpointError(f"{path} has format '{about['format']}', expected '{FORMAT}'")
         model = MemoryVLA(_config(about["config"]))
         normalizer = Normalizer.of(about["normalizer"])
-        model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        made_by = about["made_by"]
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is no robomem policy: {error}") from None
-    return model, normalizer, about["made_by"]
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:  # its lines name every weight
+        raise CheckpointError(f"{path} holds the weights of another network; train it anew: robomem train") from error
+    return model, normalizer, made_by
 
 
 def load_policy(path: str | Path, kinematics: Kinematics) -> MemoryVLAPolicy:

@@ -32,8 +32,8 @@ class FrameTable:
 
     images (F, V, S, S, 3) uint8, proprio (F, P) [m, rad], t (F,) [s], actions (F, h, 7) [m, rad, 0..1] from the tool
     pose of the frame, valid (F, h) whether the episode still ran, places (F, E, 3) and goal (F, 3) in units of 0.1 m
-    from the table's middle, visible (F, E), pixels (F, V, E, 2) where in each picture they are, 0..1 from its upper left
-    corner, kind (F,); words (E, W), task (E,), first (E + 1,) frame of each episode.
+    from the table's middle, visible (F, E), pixels (F, V, E, 2) where in each picture they are, 0..1 from its upper
+    left corner, kind (F,); words (E, W), task (E,), first (E + 1,) frame of each episode.
     """
 
     columns: dict[str, Array]

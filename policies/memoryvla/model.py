@@ -106,7 +106,7 @@ class MemoryVLA(nn.Module):
         return total
 
     def point_loss(self, points: Points, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """How badly perceptual tokens point at their entities, which are at `pixels` (B, V, E, 2): the cell, and where."""
+        """How badly perceptual tokens point at their entities, at `pixels` (B, V, E, 2): the cell, and where in it."""
         side = self.encoder.pointing.side
         cells, at = (told[:, :, : self.config.entities].float() for told in points)
         inside = ((pixels >= 0) & (pixels < 1)).all(dim=-1)

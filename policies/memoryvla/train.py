@@ -70,6 +70,8 @@ def train(
     `stores` hold demonstrations, `glances` single moments of random scenes. `evaluate` sees the policy as it grows.
     `prepared` is a folder that runs on the same data may share.
     """
+    if config.encoder:
+        load_checkpoint(Path(config.encoder))  # what is wrong with it is said before the long work
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepared or folder / "frames"
     prepared.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """A vision-language encoder small enough to train on a laptop: a convolution sees, a few queries ask.
 
 Pictures become a grid of tokens (convolution, 8 x 8 a view); words, proprioception and the query tokens attend to one
-another and to the grid (a Q-Former, Li et al. 2023, BLIP-2, figure 2). Before the last layer each query points at a place
-in every picture. Out come N perceptual tokens and one cognitive token.
+another and to the grid (a Q-Former, Li et al. 2023, BLIP-2, figure 2). Before the last layer the perceptual
+queries point at places in every picture. Out come N perceptual tokens and one cognitive token.
 """
 
 import math
@@ -65,6 +65,12 @@ def embed_cells(side: int, dim: int) -> Tensor:
     return torch.cat([rows, columns], dim=-1).flatten(0, 1) * 0.3
 
 
+def contrast(pictures: Tensor) -> Tensor:
+    """Pictures (B, H, W, 3) uint8 to (B, 3, H, W): each colour by its mean and spread in the picture, so that an empty
+    table is nothing and things on it stand out."""
+    return functional.instance_norm(pictures.permute(0, 3, 1, 2).float(), eps=NOISE**2)
+
+
 class Stem(nn.Module):
     """Pictures to a grid of features, stride 8."""
 
@@ -122,8 +128,8 @@ class Points(NamedTuple):
 class Pointing(nn.Module):
     """Tokens point at cells of the grid, tell where in the cell, and take up what they point at.
 
-    Which cell is a choice that can be taught outright, so that a token finds its thing before it can tell where that is:
-    what attention learns late when it is taught by its result alone (Carion et al. 2020, DETR, sec. 4).
+    Which cell is a choice that can be taught outright: taught by its result alone, attention learns late where to look
+    (Zhu et al. 2021, Deformable DETR, sec. 3).
     """
 
     def __init__(self, dim: int, views: int, side: int, proprio: int) -> None:
@@ -198,9 +204,7 @@ class NanoVLM(nn.Module):
     def grounded(self, images: Tensor, words: Tensor, proprio: Tensor) -> Seen:
         """As `forward`, with what can be taught beside."""
         batch, views = images.shape[:2]
-        pixels = images.flatten(0, 1).permute(0, 3, 1, 2).float()
-        contrast = functional.instance_norm(pixels, eps=NOISE**2)  # every colour of a picture by its own mean and spread
-        grid = self.norm_grid(self.stem(contrast)).unflatten(0, (batch, views)) + self.place
+        grid = self.norm_grid(self.stem(contrast(images.flatten(0, 1)))).unflatten(0, (batch, views)) + self.place
         grid = grid.flatten(1, 2)  # (B, V * cells, D)
         asking = self.asking.expand(batch, -1, -1)
         x = torch.cat([asking, self.body(proprio).unsqueeze(1), self.word(words) + self.word_place], dim=1)

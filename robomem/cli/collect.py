@@ -124,10 +124,24 @@ def open_store(path: Path, meta: Mapping[str, Any]) -> Any:
     if is_vacant(path):
         return EpisodeStore.create(path, meta)
     store = EpisodeStore.open(path, write=True)
-    if dict(store.meta) != dict(meta):
+    before, now = _flat(store.meta), _flat(meta)
+    other = [
+        f"{name} {before.get(name)}, not {now.get(name)}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
+    ]
+    if other:
         store.close()
-        raise StoreError(f"{path} was collected with {dict(store.meta)}, not {dict(meta)}; choose another out=DIR")
+        raise StoreError(f"{path} was collected with {'; '.join(other)}; choose another out=DIR")
     return store
+
+
+def _flat(notes: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Nested notes by dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in notes.items():
+        flat |= _flat(value, f"{within}{name}.") if isinstance(value, Mapping) else {within + name: value}
+    return flat
 
 
 def _message(successes: list[bool], new: int = 0, ticks: int = 0) -> dict[str, int]:

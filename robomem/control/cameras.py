@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.transform import Rotation
 
 from robomem.types import FloatArray
 
@@ -43,6 +42,7 @@ class Camera:
 
 def _from(points: FloatArray, origin: FloatArray, quat: FloatArray) -> FloatArray:
     """`points` (T, E, 3) in the frames at `origin` (T or 1, 3), turned by `quat` (T or 1, 4) w x y z."""
-    turn = Rotation.from_quat(quat, scalar_first=True).as_matrix()
-    seen: FloatArray = (points - origin[:, None]) @ turn
+    w, axis = quat[:, None, :1], -quat[:, None, 1:]  # of the turn back
+    off = points - origin[:, None]
+    seen: FloatArray = off + 2 * np.cross(axis, np.cross(axis, off) + w * off)
     return seen

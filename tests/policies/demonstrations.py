@@ -22,6 +22,12 @@ SMALL = MemoryVLAConfig(
 )
 
 
+CAMERAS = {
+    "front": {"on": "base", "pose": [1.15, 0.0, 0.75, 0.65609, 0.26372, 0.26372, 0.65609], "focal": 1.4},
+    "wrist": {"on": "tool", "pose": [0.065, 0.0, -0.1, 0.0, 0.70711, 0.70711, 0.0], "focal": 0.66},
+}
+
+
 def panda() -> ArmKinematics:
     """The arm's geometry; the file's place comes from the repository."""
     return ArmKinematics(Path(__file__).parents[2] / "sim/arms/panda/panda.xml")
@@ -55,7 +61,7 @@ def stores(folder: Path, episodes: int = 4, size: int = 32) -> list[EpisodeStore
     """Two tasks of different lengths."""
     made = []
     for task, ticks in (("one", 40), ("two", 64)):
-        with EpisodeStore.create(folder / task) as store:
+        with EpisodeStore.create(folder / task, {"cameras": CAMERAS}) as store:
             for seed in range(episodes):
                 store.append(episode(task, seed, ticks + 2 * seed, size))
         made.append(EpisodeStore.open(folder / task))
@@ -68,7 +74,7 @@ def glances(folder: Path, count: int = 20, size: int = 32) -> list[EpisodeStore]
     for number, task in enumerate(("one", "two")):
         arrays = episode(task, 100 + number, count, size).arrays
         kept = {name: array for name, array in arrays.items() if not name.endswith(("wanted", "sent", "goal", "_kind"))}
-        with EpisodeStore.create(folder / task) as store:
+        with EpisodeStore.create(folder / task, {"cameras": CAMERAS}) as store:
             kept["instruction"], kept["names"] = np.array(["press the blue one"] * count), np.array(["blue"] * count)
             kept["truth/named"] = np.tile([0.55, 0.1, 0.2], (count, 8, 1))
             store.append(Episode(kept, {"task": task}))

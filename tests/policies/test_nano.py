@@ -2,7 +2,7 @@
 
 import torch
 
-from policies.vlm.nano import PAD, UNKNOWN, NanoConfig, NanoVLM, embed_cells, tokenize
+from policies.vlm.nano import PAD, UNKNOWN, NanoConfig, NanoVLM, Pointing, contrast, embed_cells, tokenize
 
 SMALL = NanoConfig(image_size=32, dim=32, heads=2, layers=2, channels=(8, 16, 32), tokens=3, perceptual_dim=8, words=6)
 
@@ -32,9 +32,9 @@ def test_pictures_words_and_body_each_change_the_cognitive_token() -> None:
     vlm = NanoVLM(SMALL).eval()
     images, words, body = inputs()
     base, _ = vlm(images, words, body)
-    darker = images.clone()
-    darker[:, 1] //= 2  # the wrist camera alone
-    for changed in ((darker, words, body), (images, words.flip(0), body), (images, words, -body)):
+    turned = images.clone()
+    turned[:, 1] = images[:, 1].flip(1)  # the wrist camera alone
+    for changed in ((turned, words, body), (images, words.flip(0), body), (images, words, -body)):
         assert (vlm(*changed)[0] - base).abs().max() > 1e-4
 
 
@@ -60,11 +60,11 @@ def test_every_weight_gets_a_gradient() -> None:
 def test_what_is_small_is_not_drowned_by_where_it_is() -> None:
     torch.manual_seed(0)
     vlm = NanoVLM(NanoConfig())
-    table = torch.full((1, 3, 64, 64), 0.6)
+    table = torch.full((1, 64, 64, 3), 204, dtype=torch.uint8)
     cube = table.clone()
-    cube[:, :, 33:37, 33:37] = torch.tensor([0.8, -0.8, -0.8])[:, None, None]
+    cube[:, 33:37, 33:37] = torch.tensor([230, 26, 26], dtype=torch.uint8)
     with torch.no_grad():
-        grid, without = (vlm.norm_grid(vlm.stem(picture))[0] for picture in (cube, table))
+        grid, without = (vlm.norm_grid(vlm.stem(contrast(picture)))[0] for picture in (cube, table))
     seen = (grid - without)[4 * 8 + 4].std()
     assert seen > 0.5 * vlm.place[0].std(dim=0).mean()
 
@@ -74,3 +74,29 @@ def test_every_cell_has_a_place_of_its_own_and_near_cells_are_alike() -> None:
     apart = (places[:, None] - places).norm(dim=-1)
     assert (apart + 10 * torch.eye(64)).min() > 0.1
     assert apart[0, 1] < apart[0, 3] and apart[0, 8] < apart[0, 24]
+
+
+def test_contrast_is_the_same_in_dim_light_and_nothing_on_an_empty_picture() -> None:
+    images = inputs()[0].flatten(0, 1)
+    torch.testing.assert_close(contrast(images // 2 * 2), contrast(images // 2), atol=0.02, rtol=0)
+    assert contrast(torch.full((1, 8, 8, 3), 190, dtype=torch.uint8)).abs().max() == 0
+
+
+def test_a_token_that_means_one_cell_points_there_and_takes_up_what_is_there() -> None:
+    torch.manual_seed(0)
+    pointing = Pointing(dim=16, views=2, side=4, proprio=3)
+    for part in (pointing.query, pointing.key, pointing.nowhere, pointing.within[2]):
+        torch.nn.init.zeros_(part.weight)
+        torch.nn.init.zeros_(part.bias)
+    with torch.no_grad():
+        pointing.query.bias[0] = 1000.0
+        pointing.key.weight[0, 0] = 1.0
+    x, grid, body = torch.randn(1, 1, 16), torch.zeros(1, 2 * 16, 16), torch.zeros(1, 3)
+    grid[0, 6, 0] = grid[0, 16 + 9, 0] = 1.0  # row 1, column 2 of the first picture; row 2, column 1 of the second
+    told, points = pointing(x, grid, body)
+    assert points.cells.argmax(-1).flatten().tolist() == [6, 9]
+    torch.testing.assert_close(points.at[0, :, 0], torch.tensor([[2.5, 1.5], [1.5, 2.5]]) / 4)
+    grid[0, 7, 5] = 3.0  # beside it
+    torch.testing.assert_close(pointing(x, grid, body)[0], told)
+    grid[0, 6, 5] = 3.0
+    assert not torch.allclose(pointing(x, grid, body)[0], told)

@@ -12,11 +12,12 @@ from filelock import FileLock
 from policies.memoryvla.checkpoint import load_checkpoint, load_policy
 from policies.memoryvla.frames import prepare, prepare_glances
 from policies.memoryvla.train import TrainConfig, train
+from robomem.control.cameras import Camera
 from robomem.data.store import EpisodeStore
 from robomem.errors import CheckpointError, SpecMismatch, StoreError
 from robomem.learn.trainer import TrainerConfig
 from robomem.types import Context, Observation
-from tests.policies.demonstrations import REST, SMALL, episode, glances, panda, stores
+from tests.policies.demonstrations import CAMERAS, REST, SMALL, episode, glances, panda, stores
 
 CONFIG = TrainConfig(
     model=SMALL,
@@ -165,6 +166,22 @@ def test_failed_demonstrations_are_left_out(tmp_path: Path) -> None:
 def test_a_wrong_camera_size_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecMismatch, match="camera 'front' recorded"):
         prepare(stores(tmp_path / "demos", size=16), panda(), SMALL, tmp_path / "frames")
+
+
+def test_a_store_that_does_not_say_where_its_cameras_were_is_named(tmp_path: Path) -> None:
+    with EpisodeStore.create(tmp_path / "one", {"cameras": {"front": CAMERAS["front"]}}) as store:
+        store.append(episode("one", 0, 40))
+    with pytest.raises(SpecMismatch, match="one does not say where camera 'wrist' was; collect it anew"):
+        prepare([EpisodeStore.open(tmp_path / "one")], panda(), SMALL, tmp_path / "frames")
+
+
+def test_the_table_says_where_things_are_in_the_pictures(tmp_path: Path) -> None:
+    data = stores(tmp_path / "demos")
+    table = prepare(data, panda(), SMALL, tmp_path / "frames")
+    made, tools = data[0].read(0), panda().tool_poses(data[0].read(0)["joint_pos"])
+    for view, name in enumerate(SMALL.encoder.cameras):
+        seen = Camera(**CAMERAS[name]).project(made["truth/entities"], tools)
+        np.testing.assert_allclose(table.pixels[:20, view], seen[::2], atol=1e-5)
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])

@@ -7,12 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from robomem.control.kinematics import ArmKinematics
 from robomem.control.limits import JointLimits
 from robomem.errors import PhysicsError, RenderError, UnknownName
 from robomem.types import JointCommand
 from sim.robot import SimRobot
-from sim.tasks.push_buttons import PushButtons
+from sim.tasks.push_buttons import COLOURS, PushButtons
 from tests.contracts import ClockContract, RobotContract
+from tests.sim.demonstrations import PANDA
 
 
 @pytest.fixture
@@ -110,3 +112,20 @@ def test_a_simulation_that_diverges_says_so(robot: SimRobot) -> None:
     robot.data.qvel[:7] = 1e12
     with pytest.raises(PhysicsError, match="push_buttons diverged"):
         robot.sleep_until(robot.now() + 0.05)
+
+
+@pytest.mark.parametrize("name", ["front", "wrist"])
+def test_a_camera_sees_a_button_where_its_calibration_says(robot: SimRobot, name: str) -> None:
+    kinematics, rest = ArmKinematics(PANDA), robot.rest_joint_pos
+    camera = robot.camera(name)
+    for seed in range(4):
+        robot.reset(seed)
+        for colour, place in robot.task.named().items():
+            joint_pos = rest
+            if name == "wrist":
+                over = np.concatenate([place + np.array([-0.05, 0.02, 0.15]), kinematics.tool_pose(rest)[3:]])
+                joint_pos = kinematics.joints_for(over, rest)
+            robot.pose(joint_pos, 0.0)
+            column, row = (camera.project([[place]], kinematics.tool_poses([joint_pos]))[0, 0] * 128).astype(int)
+            shown, own = robot.picture(name, 128, 128)[row, column].astype(float), np.array(COLOURS[colour][:3])
+            assert shown @ own > 0.97 * np.linalg.norm(shown) * np.linalg.norm(own), (seed, colour)

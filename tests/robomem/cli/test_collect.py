@@ -35,6 +35,7 @@ def test_an_episode_holds_what_was_seen_sent_and_true(collected: Path) -> None:
     assert (info["task"], info["seed"], info["success"], info["ticks"]) == ("push_buttons", 7, True, ticks)
     assert "button" in info["instruction"]
     assert len(info["actions_sha256"]) == 64
+    assert {name: camera["on"] for name, camera in store.meta["cameras"].items()} == {"front": "base", "wrist": "tool"}
 
 
 def test_collecting_again_keeps_what_is_there_and_adds_the_rest(collected: Path) -> None:
@@ -52,7 +53,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(collected: Path) -> None
         "collect", "glances=0", "task=push_buttons", "episodes=9", "robot.image_size=32", f"out={collected}"
     )
     assert answer.returncode == 1
-    assert "choose another out=DIR" in answer.stderr.splitlines()[-1]
+    assert "collected with robot.image_size 64, not 32; choose another out=DIR" in answer.stderr.splitlines()[-1]
     assert len(EpisodeStore.open(collected / "push_buttons")) == episodes
 
 
