@@ -148,10 +148,10 @@ class SimRobot:
         origin, turn = (np.zeros(3), np.eye(3)) if on_base else (self.tool_pos(), self._tool_axes())
         quat = np.empty(4)
         mujoco.mju_mat2Quat(quat, (turn.T @ self.data.cam_xmat[camera.id].reshape(3, 3)).ravel())
-        pose = np.concatenate([turn.T @ (self.data.cam_xpos[camera.id] - origin), quat])
         focal = 0.5 / np.tan(np.deg2rad(camera.fovy[0]) / 2)
-        rounded = np.round(pose, 9) + 0.0  # equal on every machine: it says how episodes were collected
-        return Camera("base" if on_base else "tool", tuple(rounded.tolist()), float(focal))
+        numbers = [*(turn.T @ (self.data.cam_xpos[camera.id] - origin)), *quat, focal]
+        *pose, focal = (np.round(numbers, 9) + 0.0).tolist()  # equal on every machine: it says how episodes were made
+        return Camera("base" if on_base else "tool", tuple(pose), focal)
 
     def close(self) -> None:
         """Give back what drawing holds; allowed any number of times."""
