@@ -79,7 +79,7 @@ def test_every_cell_has_a_place_of_its_own_and_near_cells_are_alike() -> None:
 def test_contrast_is_the_same_in_dim_light_and_nothing_on_an_empty_picture() -> None:
     images = inputs()[0].flatten(0, 1)
     torch.testing.assert_close(contrast(images // 2 * 2), contrast(images // 2), atol=0.02, rtol=0)
-    assert contrast(torch.full((1, 8, 8, 3), 190, dtype=torch.uint8)).abs().max() == 0
+    assert contrast(torch.full((1, 8, 8, 3), 190, dtype=torch.uint8)).abs().max() < 1e-5
 
 
 def test_a_token_that_means_one_cell_points_there_and_takes_up_what_is_there() -> None:
