@@ -83,8 +83,7 @@ def prepare(
     tasks = sorted({store.info(episode)["task"] for store, episode in chosen})
     for number, (store, episode) in enumerate(chosen):
         rows = slice(first[number], first[number + 1])
-        views = _views(store, config)
-        for name, values in _rows(store.read(episode), kinematics, config, stride, views).items():
+        for name, values in _rows(store.read(episode), kinematics, config, stride, _views(store, config)).items():
             columns[name][rows] = values
         progress(number + 1, len(chosen))
     info = [store.info(episode) for store, episode in chosen]

@@ -212,6 +212,7 @@ class EpisodeFile:
                 entries = archive.infolist()
         except FileNotFoundError:
             raise StoreError(f"{self.path} is missing; {self._repair}") from None
+        # zipfile raises NotImplementedError for an archive that needs what it cannot do: here, a damaged one
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError, struct.error) as error:
             raise self.damaged(str(error)) from None
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

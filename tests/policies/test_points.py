@@ -3,10 +3,10 @@
 import torch
 
 from policies.memoryvla.model import MemoryVLA
-from policies.vlm.nano import Points
+from policies.vlm.nano import STRIDE, Points
 from tests.policies.demonstrations import SMALL
 
-E, SIDE = SMALL.entities, SMALL.encoder.image_size // 8
+E, SIDE = SMALL.entities, SMALL.encoder.image_size // STRIDE
 NOWHERE = SIDE**2
 
 

@@ -101,7 +101,16 @@ def test_the_inverse_finds_poses_of_the_work_area(panda: ArmKinematics) -> None:
 
 
 def test_where_the_arm_is_already_it_stays(panda: ArmKinematics) -> None:
-    np.testing.assert_allclose(panda.joints_for(panda.tool_pose(REST), REST), REST, atol=1e-3)
+    rest = mujoco.MjModel.from_xml_path(str(PANDA)).key("rest").qpos[:7]
+    np.testing.assert_allclose(panda.joints_for(panda.tool_pose(rest), rest), rest, atol=1e-6)
+
+
+def test_the_tool_stays_while_the_posture_settles(panda: ArmKinematics) -> None:
+    joint_pos = REST + np.array([0.3, 0, -0.3, 0, 0, 0, 0])
+    pose = panda.tool_pose(joint_pos)
+    for _ in range(50):
+        joint_pos = panda.joints_for(pose, joint_pos)
+        np.testing.assert_allclose(panda.tool_pose(joint_pos)[:3], pose[:3], atol=5e-4)
 
 
 def test_one_tool_pose_has_one_posture_whatever_way_the_arm_came(panda: ArmKinematics) -> None:
