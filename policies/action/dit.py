@@ -1,8 +1,8 @@
 """The action expert: a diffusion transformer over the tokens of an action chunk (Peebles and Xie 2023, adaLN-zero).
 
 The noisy chunk attends to itself and to the constant tokens: the memory-fused cognitive token, the body, the
-memory-fused perceptual tokens. What does not change while a chunk is denoised (keys, values, modulation of every step)
-is computed once, by `prepare`.
+memory-fused perceptual tokens. What does not change while a chunk is denoised (the constant tokens as every layer reads
+them, modulation of every step) is computed once, by `prepare`.
 """
 
 import math
@@ -39,20 +39,32 @@ class Condition(NamedTuple):
     body: Tensor
 
 
+class Constant(NamedTuple):
+    """The constant tokens as one layer reads them. H heads times 2 + N tokens is K: `keys` (B, D, K) and `bias`
+    (B, 1, K) make a token of the chunk into scores, `values` (B, K, D) make its attention into what it takes up.
+
+    The projections before and after attention are part of it (absorbed, as in DeepSeek-V2, sec. 2.1.2): done once a
+    chunk, not at every step. It pays where K is less than D.
+    """
+
+    keys: Tensor
+    bias: Tensor
+    values: Tensor
+
+
 @dataclass(frozen=True)
 class Conditioning:
-    """All that stays the same while a chunk is denoised, by layer: keys and values (B, heads, 2 + N, D / heads), and
-    the modulation (B, S, 6, 1, D) of S denoising steps; `final` (B, S, 2, 1, D) is the last layer's."""
+    """All that stays the same while a chunk is denoised, by layer: the constant tokens, and the modulation
+    (B, S, 6, 1, D) of S denoising steps; `final` (B, S, 2, 1, D) is the last layer's."""
 
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
+    constant: tuple[Constant, ...]
     modulation: tuple[Tensor, ...]
     final: Tensor
 
     def first(self, batch: int) -> "Conditioning":
         """Of the first `batch` chunks."""
-        layers = (tuple(part[:batch] for part in parts) for parts in (self.keys, self.values, self.modulation))
-        return Conditioning(*layers, self.final[:batch])
+        constant = tuple(Constant(*(part[:batch] for part in layer)) for layer in self.constant)
+        return Conditioning(constant, tuple(layer[:batch] for layer in self.modulation), self.final[:batch])
 
 
 def modulation(told: Tensor, neutral: tuple[float, ...]) -> Tensor:
@@ -83,20 +95,27 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
-    def constant(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the constant tokens (B, S, D)."""
-        keys, values = self._split(self.key_value(tokens), 2)
-        return keys, values
+    def constant(self, tokens: Tensor) -> Constant:
+        """The constant tokens (B, S, D) as this layer reads them."""
+        keys, values = self._split(self.key_value(tokens), 2)  # (B, heads, S, D / heads)
+        keys = keys * keys.shape[-1] ** -0.5
+        asks = self.query.weight.unflatten(0, (self.heads, -1))
+        takes = self.out_cross.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
+        return Constant(
+            (keys @ asks).flatten(1, 2).transpose(1, 2).contiguous(),
+            (keys @ self.query.bias.view(self.heads, -1, 1)).flatten(1).unsqueeze(1),
+            (values @ takes + self.out_cross.bias / self.heads).flatten(1, 2),  # a head's attention sums to 1
+        )
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, modulated: Tensor) -> Tensor:
+    def forward(self, x: Tensor, constant: Constant, modulated: Tensor) -> Tensor:
         """`x` (B, h, D); `modulated` (B, 6, 1, D)."""
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulated.unbind(1)
         q, k, v = self._split(self.qkv(torch.addcmul(shift_a, self.norm(x), scale_a)), 3)
         attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = torch.addcmul(x, gate_a, self.out_self(attended))
-        (q,) = self._split(self.query(self.norm_cross(x)), 1)
-        attended = functional.scaled_dot_product_attention(q, keys, values).transpose(1, 2).flatten(2)
-        x = x + self.out_cross(attended)
+        scores = torch.baddbmm(constant.bias, self.norm_cross(x), constant.keys)
+        share = scores.unflatten(-1, (self.heads, -1)).softmax(dim=-1).flatten(2)
+        x = torch.baddbmm(x, share, constant.values)
         return torch.addcmul(x, gate_f, self.feed(torch.addcmul(shift_f, self.norm(x), scale_f)))
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
@@ -129,16 +148,15 @@ class DiT(nn.Module):
         """What the denoising of `times` (B, S) needs of `condition`."""
         known, body = self.from_cognitive(condition.cognitive), self.from_body(condition.body).unsqueeze(1)
         constant = torch.cat([known, body, self.from_perceptual(condition.perceptual)], dim=1)
-        keys, values = zip(*(block.constant(constant) for block in self.blocks), strict=True)
+        read = tuple(block.constant(constant) for block in self.blocks)
         signal = functional.silu(self.time(embed_time(times, self.config.dim)) + known + body)  # (B, S, D)
         modulated = tuple(modulation(block.modulate(signal), (0, 1, 0, 0, 1, 0)) for block in self.blocks)
-        return Conditioning(keys, values, modulated, modulation(self.final(signal), (0, 1)))
+        return Conditioning(read, modulated, modulation(self.final(signal), (0, 1)))
 
     def forward(self, noisy: Tensor, given: Conditioning, step: int = 0) -> Tensor:
         """Prediction (B, h, d) for `noisy` (B, h, d) at the `step`-th of the prepared times."""
         x = self.embed(noisy) + self.place
-        layers = zip(self.blocks, given.keys, given.values, given.modulation, strict=True)
-        for block, keys, values, modulated in layers:
-            x = block(x, keys, values, modulated[:, step])
+        for block, constant, modulated in zip(self.blocks, given.constant, given.modulation, strict=True):
+            x = block(x, constant, modulated[:, step])
         shift, scale = given.final[:, step].unbind(1)
         return self.out(torch.addcmul(shift, self.norm(x), scale))

@@ -26,7 +26,7 @@ class MemoryVLAPolicy:
         """An empty memory whose sampling noise is drawn from `seed`."""
         return self.model.bank.empty(seed=seed)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def infer(self, obs: Observation, context: Context, memory: MemoryState) -> ActionChunk:
         """The chunk for `obs`; `memory` is read, then advanced by this observation.
 

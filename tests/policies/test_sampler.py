@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from policies.action.dit import Condition, DiT, DiTConfig
+from policies.action.dit import Block, Condition, DiT, DiTConfig
 from policies.action.sampler import Sampler, SamplerConfig
 
 SMALL = DiTConfig(horizon=4, action_dim=3, dim=32, heads=2, layers=2, cognitive_dim=8, perceptual_dim=6, body_dim=5)
@@ -21,6 +21,21 @@ def expert(seed: int = 0) -> DiT:
 def conditions(batch: int, seed: int = 1) -> Condition:
     random = torch.Generator().manual_seed(seed)
     return Condition(*(torch.randn(batch, *size, generator=random) for size in ((1, 8), (5, 6), (5,))))
+
+
+@torch.no_grad()
+def test_the_constant_tokens_are_read_as_by_torchs_own_attention() -> None:
+    torch.manual_seed(0)
+    block, plain = Block(32, heads=4), torch.nn.MultiheadAttention(32, 4, batch_first=True)
+    for p in (*block.parameters(), *plain.parameters()):
+        torch.nn.init.normal_(p, std=0.3)
+    plain.in_proj_weight.copy_(torch.cat([block.query.weight, block.key_value.weight]))
+    plain.in_proj_bias.copy_(torch.cat([block.query.bias, block.key_value.bias]))
+    plain.out_proj.load_state_dict(block.out_cross.state_dict())
+    x, tokens = torch.randn(3, 5, 32), torch.randn(3, 7, 32)
+    shut = torch.zeros(3, 6, 1, 32)  # gates of self-attention and feed-forward
+    taken, _ = plain(block.norm_cross(x), tokens, tokens)
+    assert torch.allclose(block(x, block.constant(tokens), shut), x + taken, atol=1e-5)
 
 
 @torch.no_grad()
