@@ -34,6 +34,9 @@ class Robot(Protocol):
 class Policy[M](Protocol):
     """Weights only. All that an episode changes is in the memory state, so one policy serves any number of sessions."""
 
+    period: float
+    """Time [s] from one inference to the next, as it was trained."""
+
     def new_memory(self, seed: int) -> M:
         """An empty memory whose sampling noise is drawn from `seed`."""
 

@@ -1,7 +1,7 @@
 """The values that cross a border. Frozen, SI units and radians; arrays are checked once, here, and made read-only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,6 +16,7 @@ Image = NDArray[np.uint8]
 
 ChunkSpace = Literal["joint", "tool_pose", "tool_delta"]
 Source = Literal["policy", "human", "oracle"]
+TURN_LENGTH = 1e-3  # how far from 1 a unit quaternion's length may be: what float32 and a blend leave
 CHUNK_WIDTH: dict[str, int | None] = {"joint": None, "tool_pose": 7, "tool_delta": 6}
 
 
@@ -28,6 +29,13 @@ def _floats(name: str, values: ArrayLike, shape: tuple[int | None, ...]) -> Floa
         raise ValueError(f"{name} is not finite: {array}")
     array.setflags(write=False)
     return array
+
+
+def _turns(name: str, quaternions: FloatArray) -> None:
+    """Raises ValueError unless every row (h, 4) has length 1, to within TURN_LENGTH."""
+    lengths = np.linalg.norm(quaternions, axis=1)
+    if (abs(lengths - 1.0) > TURN_LENGTH).any():
+        raise ValueError(f"{name} hold quaternions of lengths {lengths}, expected 1")
 
 
 def _unit(name: str, value: float) -> float:
@@ -110,6 +118,8 @@ class ActionChunk:
             t = _floats("t", self.t, (None,))
             values = _floats("values", self.values, (len(t), CHUNK_WIDTH[self.space]))
             gripper = _floats("gripper", self.gripper, (len(t),))
+            if self.space == "tool_pose":
+                _turns("values", values[:, 3:])
         except ValueError as error:
             raise InvalidChunk(str(error)) from None
         if len(t) == 0 or (np.diff(t) <= 0).any():
@@ -228,4 +238,3 @@ class Frame:
     late_s: float
     refused: str
     source: Source
-    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)

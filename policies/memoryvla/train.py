@@ -3,7 +3,7 @@
 The first stage learns to see: where things are, told by the simulator, and how to move, as far as one moment tells.
 Then the encoder is frozen and every frame is encoded once, so that the second stage, the memory rolled through
 episodes in time order, costs only its cheap part. Last the memory is frozen too: every frame is fused once, and the
-expert alone, on what the memory makes of a moment, sees a hundred times as many chunks as there are moments.
+expert alone learns, on what the memory makes of each moment: cheap enough to see every moment several times.
 """
 
 import zlib
@@ -50,7 +50,7 @@ class TrainConfig:
     episodes: int = 24  # a step of the second stage
     chunks: int = 96  # denoised in a step of the second stage
     more_chunks: int = 512  # denoised in a step of the third stage
-    grad_window: int = 1000  # writes that a gradient reaches back
+    grad_window: int = 1000  # steps; gradients through the memory stop at every so many
     evaluate_every: int = 500  # steps of the second stage
 
 

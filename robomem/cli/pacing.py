@@ -6,7 +6,7 @@ from robomem.interfaces import Clock
 
 
 class PacedClock:
-    """Steps `clock` and then waits for the wall clock: what is late is really late. Times are those of `clock`."""
+    """Steps `clock` and then waits for the wall clock: what is late is really late. Times start where `clock` is."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

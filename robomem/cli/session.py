@@ -24,8 +24,8 @@ class Session:
 def build_session(task: Part, robot: Part, kinematics: Part, policy: Part, inference: Part | None = None) -> Session:
     """A session of `policy`: weights, run by `inference`, or a demonstrator, which is an inference itself."""
     arm = build(robot, task=build(task))
-    geometry = build(kinematics)
-    actor = build(policy, robot=arm, kinematics=geometry)
+    geometry = build(kinematics)  # the loop's; the policy, which may run on another thread, has its own
+    actor = build(policy, robot=arm, kinematics=build(kinematics))
     if inference is not None and hasattr(actor, "infer"):
         return Session(arm, geometry, build(inference, policy=actor, period_s=actor.period), "policy")
     return Session(arm, geometry, actor, getattr(actor, "source", "policy"))

@@ -21,6 +21,8 @@ class ArmKinematics:
 
     `rest` is the key of the file that a joint which the tool leaves free is drawn to, so that one tool pose has one
     posture, whoever asks for it and by whatever way the arm came: what a policy learned from then stays what it sees.
+
+    For one thread. Raises UnknownName for a site or key that the file lacks.
     """
 
     def __init__(self, mjcf: Path | str, tool_site: str = "tool", rest: str = "rest") -> None:

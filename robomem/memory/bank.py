@@ -68,7 +68,8 @@ class MemoryBank(nn.Module):
 
         `cognitive` (B, T, 1, Dc), `perceptual` (B, T, N, Dp) and `t` (B, T) [s] hold episodes of `lengths` steps,
         longest first. Returns the steps that exist, (sum of lengths, ...), step by step: all first steps, all second
-        steps of episodes that have one, and so on. Gradients reach `grad_window` writes back.
+        steps of episodes that have one, and so on. Gradients stop at every `grad_window`-th step: truncated
+        backpropagation through time.
         """
         if lengths != sorted(lengths, reverse=True):
             raise ValueError(f"episodes must come longest first, got lengths {lengths}")

@@ -10,7 +10,7 @@ RADIUS = 0.035  # m
 TRAVEL = 0.012  # m
 TOP = 0.03  # m, the cap above the table when nobody presses
 STIFFNESS = 500.0  # N/m, so a full press takes 6 N
-DAMPING = 6.0  # N s/m, a little over critical: the cap comes back in 0.1 s and does not ring
+DAMPING = 6.0  # N s/m, a little under critical (7.7): the cap comes back in 0.1 s and overshoots by 2 %
 PRESSED, RELEASED = 0.5 * TRAVEL, 0.25 * TRAVEL  # m, two thresholds, so that a shaking finger is one press
 
 

@@ -70,10 +70,10 @@ def test_another_number_of_joints_is_refused(n: int) -> None:
         Plan.take_up(chunk("joint", [[0.0] * n] * 2), OBS, None)
 
 
-@pytest.mark.parametrize(("space", "width"), [("tool_pose", 7), ("tool_delta", 6)])
-def test_tool_space_without_kinematics_is_refused(space: str, width: int) -> None:
+@pytest.mark.parametrize(("space", "values"), [("tool_pose", [0.0, 0.0, 0.0, *TURNED]), ("tool_delta", [0.0] * 6)])
+def test_tool_space_without_kinematics_is_refused(space: str, values: list[float]) -> None:
     with pytest.raises(SpecMismatch, match=f"the policy plans in {space}, which needs kinematics; without: joint"):
-        Plan.take_up(chunk(space, [[1.0] * width] * 2), OBS, None)
+        Plan.take_up(chunk(space, [values] * 2), OBS, None)
 
 
 @pytest.mark.parametrize(("t", "stale"), [(7.9, True), (8.0, False), (10.0, False), (12.0, False), (12.1, True)])
