@@ -33,12 +33,14 @@ def new_task(name: str) -> Task:
 class TaskEnv(gymnasium.Env[Seen, FloatArray]):
     """One task. An action (8,) holds the joint targets and the gripper for one tick of 1 / `hz` s.
 
+    An observation holds a picture of each camera, uint8 (`image_size`, `image_size`, 3), by its name; "joint_pos" (7,)
+    [rad]; "joint_vel" (7,) [rad/s]; "gripper" (1,), 0 closed to 1 open; "instruction", words.
     Each number of an action is -1 to 1 over its range: a joint's limits, the gripper from closed to open. The reward is
     what the score grew by. An episode is terminated by success or by a mistake that cannot be mended and truncated at
     the task's `max_s`. `reset(seed=s)` gives the episode that `SimRobot.reset(s)` gives.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  gymnasium says it belongs to instances
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  as gymnasium has it
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class TaskEnv(gymnasium.Env[Seen, FloatArray]):
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UnknownName("render mode", str(render_mode), self.metadata["render_modes"])
+        self.metadata = {**self.metadata, "render_fps": round(hz)}
         self.render_mode, self._render_size = render_mode, render_size
         self.robot = SimRobot(new_task(task), hz, camera_hz, image_size, disturbance)
         limits = self.robot.limits

@@ -68,3 +68,8 @@ def test_an_unknown_task_or_render_mode_is_refused_by_name() -> None:
         TaskEnv("push_button")
     with pytest.raises(UnknownName, match="rgb_array"):
         TaskEnv("push_buttons", render_mode="human")
+
+
+def test_a_recorded_video_runs_at_the_speed_of_the_arm() -> None:
+    with_other_rate = gymnasium.make("robomem/PushButtons-v0", hz=25.0, camera_hz=12.5)
+    assert (with_other_rate.metadata["render_fps"], TaskEnv.metadata["render_fps"]) == (25, 20)
