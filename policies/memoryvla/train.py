@@ -24,9 +24,9 @@ from policies.memoryvla.frames import FrameTable, GlanceTable, prepare, prepare_
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
 from policies.memoryvla.normalize import Normalizer
 from policies.memoryvla.policy import MemoryVLAPolicy
+from robomem.data.durable import replace_file
 from robomem.data.store import EpisodeStore
 from robomem.interfaces import Kinematics
-from robomem.learn.checkpoints import replace_file
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
 
 SHARE_OF_ACTION = 0.1  # and of sub-goals in the loss of the first stage: without memory most cannot be learned
