@@ -14,6 +14,7 @@ from typing import Any
 from robomem.cli.configuration import require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
+from robomem.data.durable import cut_torn_line
 from robomem.errors import StoreError
 
 SUCCESS = "success.jsonl"
@@ -53,6 +54,7 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     from robomem.data.store import EpisodeStore
 
     torch.set_num_threads(settings.threads)
+    cut_torn_line(folder.path / SUCCESS)
     demos = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos))]
     glances = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos) / "glances")]
     train = instantiate(settings.method, _convert_="object")
