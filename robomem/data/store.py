@@ -58,8 +58,11 @@ class EpisodeStore:
     def repair(cls, path: Path | str) -> tuple[str, ...]:
         """Make the store at `path` whole again: damaged episodes are set aside, the ledger is rebuilt from the others.
 
-        Returns what was done, in one sentence each; nothing when nothing was wrong.
+        Returns what was done, in one sentence each; nothing when nothing was wrong. Raises StoreError where there are
+        no episodes to rebuild a store from; the folder is then as it was.
         """
+        if not (Path(path) / EPISODES).is_dir():
+            raise StoreError(f"{path} is not an episode store: it has no folder '{EPISODES}' to repair it from")
         lock = lock_for_writing(Path(path))
         try:
             return tuple(repair(Path(path)))
@@ -148,7 +151,8 @@ class EpisodeStore:
     def append(self, episode: Episode) -> int:
         """Save `episode` and return its number; when this returns, no crash can lose it.
 
-        Raises StoreError when it could not be saved (a full disk, say); the store is then as it was.
+        Raises StoreError when it could not be saved (a full disk, say), ValueError when it has a part that is larger
+        than any file may hold; the store is then as it was.
         """
         if self._ledger is None:
             raise StoreError(f"{self.path} is not open for writing; open it with write=True to append")
@@ -156,8 +160,9 @@ class EpisodeStore:
             raise StoreError(f"{self.path}: {difference}")
         number = max((record.number for record in self._records), default=-1) + 1
         path = self.path / EPISODES / f"{number:06d}.zip"
+        data = encode(episode)
         try:
-            write_file(path, encode(episode))
+            write_file(path, data)
             record = record_of(EpisodeFile(path))
             self._ledger.append(record)
         except OSError as error:

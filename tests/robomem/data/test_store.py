@@ -87,6 +87,26 @@ def test_an_episode_with_other_fields_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "info", "message"),
+    [
+        ("t", np.zeros(40), {"said": "x" * 5000}, r"info takes 5\d\d\d bytes of metadata, expected at most 4096"),
+        ("refused", np.array(["x" * 5000] * 40), {}, r"field 'refused' takes 5\d\d\d bytes of metadata"),
+        ("images/front", np.zeros((40, 64, 64, 3), np.uint8), {}, "field 'images/front' takes 196608 bytes a chunk"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch, field, value, info, message):
+    monkeypatch.setattr("robomem.data.episode_file.MAX_METADATA", 4096)
+    monkeypatch.setattr("robomem.data.episode_file.MAX_CHUNK", 40_000)
+    episode = make_episode(0)
+    with EpisodeStore.create(tmp_path / "store") as store:
+        with pytest.raises(ValueError, match=message):
+            store.append(Episode({**episode.arrays, field: value}, info))
+        assert len(store) == 0 and not list((tmp_path / "store/episodes").iterdir())
+        store.append(episode)
+    assert_same(EpisodeStore.open(tmp_path / "store").read(0), episode)
+
+
+@pytest.mark.parametrize(
     ("arrays", "info", "message"),
     [
         ({}, {}, "common length"),
