@@ -4,6 +4,8 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ Array = NDArray[Any]
 INDEX = "index.json"
 FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "pixels", "goal", "kind")
 GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "pixels", "words", "named", "known")
+SAME = 1e-6  # relative, what rounding may do to a tick
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def prepare(
     """The table of all successful episodes, made in `folder` or, when it is there already, opened.
 
     Tables opened from what `folder` held before stay as they are. Raises StoreError when there is no successful
-    episode, SpecMismatch when cameras or sizes are not the config's.
+    episode, SpecMismatch when cameras or sizes are not the config's, when an action of the config does not last a whole
+    number of ticks, or when the stores' ticks are not equally long.
     """
     chosen = [(store, episode) for store in stores for episode in range(len(store)) if store.info(episode)["success"]]
     if not chosen:
@@ -73,10 +77,8 @@ def prepare(
         index = json.loads((folder / INDEX).read_text())
         if index["identity"] == about:
             return _opened(folder, index)
+    stride, tick_s = _stride(chosen, config)
     _vacate(folder)
-    store, episode = chosen[0]
-    tick_s = float(np.diff(store.read(episode, ["t"], stop=2)["t"])[0])
-    stride = round(config.action_dt / tick_s)
     frames = [-(-int(store.lengths[episode]) // stride) for store, episode in chosen]
     columns = _allocate(folder, sum(frames), config, FRAME_COLUMNS)
     first = np.concatenate([[0], np.cumsum(frames)])
@@ -170,6 +172,22 @@ def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfi
     encoder, expert = config.encoder, config.expert
     shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt, config.entities)
     return f"{zlib.crc32(repr((what, shape, FRAME_COLUMNS)).encode()):08x}"
+
+
+def _stride(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> tuple[int, float]:
+    """Ticks in an action of the config, and how long one is [s]: the same in every store. Raises SpecMismatch."""
+    first_of = [(store, next(of)[1]) for store, of in groupby(chosen, key=itemgetter(0))]
+    ticks = [(store, float(np.diff(store.read(episode, ["t"], stop=2)["t"])[0])) for store, episode in first_of]
+    first, tick_s = ticks[0]
+    for store, its in ticks:
+        ratio = config.action_dt / its
+        if round(ratio) < 1 or abs(ratio - round(ratio)) > SAME * ratio:
+            lasts = f"an action of {config.action_dt:g} s lasts {ratio:g} ticks, expected a whole number"
+            raise SpecMismatch(f"{store.path} was recorded at {1 / its:g} Hz: {lasts}")
+        if abs(its - tick_s) > SAME * tick_s:
+            as_first = f"expected {1 / tick_s:g} Hz as in {first.path}"
+            raise SpecMismatch(f"{store.path} was recorded at {1 / its:g} Hz, {as_first}")
+    return round(config.action_dt / tick_s), tick_s
 
 
 def _opened(folder: Path, index: dict[str, Any]) -> FrameTable:

@@ -175,6 +175,32 @@ def test_a_store_that_does_not_say_where_its_cameras_were_is_named(tmp_path: Pat
         prepare([EpisodeStore.open(tmp_path / "one")], panda(), SMALL, tmp_path / "frames")
 
 
+def at_rate(hz: float, path: Path) -> EpisodeStore:
+    made = episode("one", 0, 40)
+    with EpisodeStore.create(path, {"cameras": CAMERAS}) as store:
+        store.append(replace(made, arrays={**made.arrays, "t": 3.0 + np.arange(40) / hz}))
+    return EpisodeStore.open(path)
+
+
+@pytest.mark.parametrize(("hz", "stride"), [(10, 1), (30, 3), (50, 5)])
+def test_an_action_lasts_a_whole_number_of_ticks(tmp_path: Path, hz: float, stride: int) -> None:
+    table = prepare([at_rate(hz, tmp_path / "one")], panda(), SMALL, tmp_path / "frames")
+    assert len(table.t) == -(-40 // stride) and table.stride_s == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("hz", "ticks"), [(15, "1.5"), (10.0001, "1.00001"), (5, "0.5"), (1, "0.1")])
+def test_a_rate_that_does_not_fit_an_action_is_named(tmp_path: Path, hz: float, ticks: str) -> None:
+    data = [*stores(tmp_path / "demos"), at_rate(hz, tmp_path / "odd")]
+    with pytest.raises(SpecMismatch, match=rf"odd was recorded at {hz} Hz: an action of 0.1 s lasts {ticks} ticks"):
+        prepare(data, panda(), SMALL, tmp_path / "frames")
+
+
+def test_stores_of_two_rates_are_named(tmp_path: Path) -> None:
+    data = [at_rate(20, tmp_path / "slow"), at_rate(40, tmp_path / "fast")]
+    with pytest.raises(SpecMismatch, match=r"fast was recorded at 40 Hz, expected 20 Hz as in .*slow"):
+        prepare(data, panda(), SMALL, tmp_path / "frames")
+
+
 def test_the_table_says_where_things_are_in_the_pictures(tmp_path: Path) -> None:
     data = stores(tmp_path / "demos")
     table = prepare(data, panda(), SMALL, tmp_path / "frames")
