@@ -18,6 +18,7 @@ from policies.memoryvla.model import MemoryVLAConfig
 from policies.memoryvla.normalize import on_table, proprioception
 from policies.vlm.nano import tokenize
 from robomem.control.cameras import Camera
+from robomem.data.durable import write_file
 from robomem.data.store import EpisodeStore
 from robomem.errors import SpecMismatch, StoreError
 from robomem.interfaces import Kinematics
@@ -43,7 +44,7 @@ class FrameTable:
     tasks: tuple[str, ...]
     stride_s: float
     seeds: dict[str, tuple[int, int]]  # task -> lowest and highest seed
-    identity: str  # of the episodes and the shapes that it was made from
+    identity: str  # of the stores, the geometry and the shapes that it was made from
 
     def __getattr__(self, name: str) -> Array:
         try:
@@ -72,7 +73,7 @@ def prepare(
     chosen = [(store, episode) for store in stores for episode in range(len(store)) if store.info(episode)["success"]]
     if not chosen:
         raise StoreError(f"no successful episode in {', '.join(str(store.path) for store in stores) or 'no store'}")
-    about = _identity(chosen, config)
+    about = _identity(chosen, kinematics, config)
     if (folder / INDEX).exists():
         index = json.loads((folder / INDEX).read_text())
         if index["identity"] == about:
@@ -102,7 +103,7 @@ def prepare(
         "stride_s": stride * tick_s,
         "seeds": {task: (min(of), max(of)) for task, of in seeds.items()},
     }
-    (folder / INDEX).write_text(json.dumps(index))
+    write_file(folder / INDEX, json.dumps(index).encode())
     return _opened(folder, index)
 
 
@@ -127,7 +128,7 @@ def prepare_glances(
     """The table of all glances, made in `folder` or, when it is there already, opened. Raises SpecMismatch."""
     chosen = [(store, episode) for store in stores for episode in range(len(store))]
     sizes = [int(store.lengths.sum()) for store in stores]
-    index = {"identity": _identity(chosen, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
+    index = {"identity": _identity(chosen, kinematics, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
     if not (folder / INDEX).exists() or json.loads((folder / INDEX).read_text()) != index:
         _vacate(folder)
         columns, row = _allocate(folder, sum(sizes), config, GLANCE_COLUMNS), 0
@@ -138,7 +139,7 @@ def prepare_glances(
                 columns[name][rows] = values
         for column in columns.values():
             column.flush()
-        (folder / INDEX).write_text(json.dumps(index))
+        write_file(folder / INDEX, json.dumps(index).encode())
     columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["columns"]}
     ends = np.cumsum(sizes)
     return GlanceTable(columns, tuple(np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)))
@@ -167,8 +168,11 @@ def _glance_rows(
     }
 
 
-def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> str:
-    what = [(str(store.path.resolve()), episode, int(store.lengths[episode])) for store, episode in chosen]
+def _identity(chosen: Sequence[tuple[EpisodeStore, int]], kinematics: Kinematics, config: MemoryVLAConfig) -> str:
+    """8 hexadecimal digits that change with the stores, the arm's geometry and the shapes; reads no image."""
+    store, episode = chosen[0]
+    tool = kinematics.tool_poses(store.read(episode, ["joint_pos"])["joint_pos"])
+    what = [of.identity() for of in dict.fromkeys(of for of, _ in chosen)], np.round(tool, 9).tolist()
     encoder, expert = config.encoder, config.expert
     shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt, config.entities)
     return f"{zlib.crc32(repr((what, shape, FRAME_COLUMNS)).encode()):08x}"

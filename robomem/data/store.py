@@ -4,6 +4,8 @@ An append writes and syncs the episode's file, renames it, syncs the folder, the
 only then does it return. The layout of the folder is in layout.py.
 """
 
+import hashlib
+import json
 import logging
 import os
 from collections import OrderedDict
@@ -117,6 +119,13 @@ class EpisodeStore:
     def fields(self) -> dict[str, Field]:
         """Per-tick type and shape of the fields of the first episode; in others only `truth/...` may differ."""
         return self.file(0).fields if self._records else {}
+
+    def identity(self) -> str:
+        """16 hexadecimal digits that change with the store's notes and with anything in any episode; reads no file."""
+        sha256 = hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode())
+        for record in self._records:
+            sha256.update(record.line())
+        return sha256.hexdigest()[:16]
 
     def info(self, episode: int) -> Mapping[str, Any]:
         """The notes of one episode."""

@@ -1,5 +1,6 @@
 """Training end to end on small data: it resumes exactly, its file runs, and its labels are where the arm was going."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -115,6 +116,53 @@ def test_prepared_frames_are_used_again_and_remade_when_the_data_grew(tmp_path: 
         grown.append(episode("one", 9, 50))
     table = prepare([EpisodeStore.open(tmp_path / "demos" / "one"), data[1]], panda(), SMALL, folder)
     assert len(table.task) == 9
+
+
+def white(pictures: np.ndarray) -> np.ndarray:
+    return np.full_like(pictures, 255)
+
+
+def test_prepared_frames_are_remade_when_the_same_folder_holds_other_data(tmp_path: Path) -> None:
+    path, folder = tmp_path / "one", tmp_path / "frames"
+    front = {**CAMERAS["front"], "focal": 1.2}
+    for cameras, change in ((CAMERAS, lambda it: it), (CAMERAS, white), ({**CAMERAS, "front": front}, white)):
+        shutil.rmtree(path, ignore_errors=True)
+        made = episode("one", 0, 40)
+        pictures = change(made.arrays["images/front"])
+        with EpisodeStore.create(path, {"cameras": cameras}) as store:
+            store.append(replace(made, arrays={**made.arrays, "images/front": pictures}))
+            table = prepare([store], panda(), SMALL, folder)
+            tools = panda().tool_poses(made.arrays["joint_pos"])
+        assert np.array_equal(table.images[:, 0], pictures[::2])
+        seen = Camera(**cameras["front"]).project(made.arrays["truth/entities"], tools)
+        np.testing.assert_allclose(table.pixels[:, 0], seen[::2], atol=1e-5)
+
+
+class LongerTool:
+    """The same arm with a tool that reaches 1 cm further out."""
+
+    def tool_poses(self, joint_pos: np.ndarray) -> np.ndarray:
+        return panda().tool_poses(joint_pos) + np.array([0.01, 0, 0, 0, 0, 0, 0])
+
+
+def test_prepared_frames_are_remade_for_another_arm(tmp_path: Path) -> None:
+    data, folder = stores(tmp_path / "demos"), tmp_path / "frames"
+    before = np.array(prepare(data, panda(), SMALL, folder).proprio[:, 0])
+    assert prepare(data, LongerTool(), SMALL, folder).proprio[:, 0] == pytest.approx(before + 0.01, abs=1e-6)
+
+
+def test_the_index_of_prepared_frames_is_written_last_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    data, folder = stores(tmp_path / "demos"), tmp_path / "frames"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Path, "replace", killed)
+        prepare(data, panda(), SMALL, folder)
+    assert not (folder / "index.json").exists()
+    assert len(prepare(data, panda(), SMALL, folder).task) == 8
 
 
 def test_a_table_in_use_stays_as_it_is_when_its_folder_is_made_anew(tmp_path: Path) -> None:

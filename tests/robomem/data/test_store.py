@@ -27,6 +27,29 @@ def test_an_episode_comes_back_equal_from_another_store_object(tmp_path):
     assert store.cut == ()
 
 
+def test_equal_stores_have_one_identity_and_any_change_gives_another(tmp_path):
+    first = make_episode(0)
+    images = first.arrays["images/front"].copy()
+    images[7, 3, 2, 1] ^= 1
+    contents = {
+        "first": ({}, [first]),
+        "equal": ({}, [make_episode(0)]),
+        "notes": ({"focal": 1.2}, [first]),
+        "info": ({}, [Episode(first.arrays, {**first.info, "seed": 1})]),
+        "pixel": ({}, [Episode({**first.arrays, "images/front": images}, first.info)]),
+        "grown": ({}, [first, make_episode(1)]),
+        "order": ({}, [make_episode(1), first]),
+    }
+    identities = {}
+    for name, (meta, episodes) in contents.items():
+        with EpisodeStore.create(tmp_path / name, meta) as store:
+            for episode in episodes:
+                store.append(episode)
+            identities[name] = store.identity()
+        assert EpisodeStore.open(tmp_path / name).identity() == identities[name]
+    assert identities.pop("equal") == identities["first"] and len(set(identities.values())) == len(identities)
+
+
 def test_any_zarr_reader_reads_an_episode(tmp_path):
     episode = make_episode(0, length=57)
     with EpisodeStore.create(tmp_path / "store") as store:
