@@ -125,9 +125,14 @@ class GlanceTable:
 def prepare_glances(
     stores: Sequence[EpisodeStore], kinematics: Kinematics, config: MemoryVLAConfig, folder: Path
 ) -> GlanceTable:
-    """The table of all glances, made in `folder` or, when it is there already, opened. Raises SpecMismatch."""
-    chosen = [(store, episode) for store in stores for episode in range(len(store))]
+    """The table of all glances, made in `folder` or, when it is there already, opened.
+
+    Raises StoreError when a store holds none, SpecMismatch when cameras or sizes are not the config's.
+    """
     sizes = [int(store.lengths.sum()) for store in stores]
+    if empty := [store.path for store, size in zip(stores, sizes, strict=True) if not size]:
+        raise StoreError(f"no glance in {empty[0]}; collect some with: robomem collect glances=20000 out=DIR")
+    chosen = [(store, episode) for store in stores for episode in range(len(store))]
     index = {"identity": _identity(chosen, kinematics, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
     if not (folder / INDEX).exists() or json.loads((folder / INDEX).read_text()) != index:
         _vacate(folder)

@@ -76,6 +76,8 @@ def train(
     prepared = prepared or folder / "frames"
     prepared.mkdir(parents=True, exist_ok=True)
     with _alone_in(prepared):
+        look = bool(glances) and not config.encoder
+        moments = prepare_glances(glances, kinematics, config.model, prepared / "glances") if look else None
         table = prepare(stores, kinematics, config.model, prepared, lambda n, of: progress("prepare", n, of, {}))
     training = {name: value for name, value in asdict(config).items() if name not in ("model", "encoder")}
     made_by = {
@@ -88,8 +90,6 @@ def train(
     if config.encoder:
         encoder = Path(config.encoder)
     else:
-        with _alone_in(prepared):
-            moments = prepare_glances(glances, kinematics, config.model, prepared / "glances") if glances else None
         encoder = _see(config, table, moments, device, folder, made_by, progress)
     return _remember(config, table, encoder, prepared, device, folder, kinematics, made_by, progress, evaluate)
 

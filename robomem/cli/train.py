@@ -55,8 +55,9 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
 
     torch.set_num_threads(settings.threads)
     cut_torn_line(folder.path / SUCCESS)
-    demos = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos))]
-    glances = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos) / "glances")]
+    at = Path(settings.demos)
+    demos = [EpisodeStore.open(path) for path in store_folders(settings, at)]
+    glances = [] if settings.encoder else [EpisodeStore.open(path) for path in store_folders(settings, at / "glances")]
     train = instantiate(settings.method, _convert_="object")
     stages = STAGES[1:] if settings.encoder else STAGES
     steps = {stage: getattr(train.keywords["config"], stage).steps for stage in stages}

@@ -203,6 +203,15 @@ def test_glances_join_what_the_encoder_learns_to_see_from(tmp_path: Path) -> Non
     assert torch.equal(first[name], second[name]) and not torch.equal(first[name], third[name])
 
 
+def test_a_store_without_glances_is_named_before_the_long_work(tmp_path: Path) -> None:
+    seen = glances(tmp_path / "glances")
+    EpisodeStore.create(tmp_path / "glances" / "three").close()
+    seen.append(EpisodeStore.open(tmp_path / "glances" / "three"))
+    with pytest.raises(StoreError, match=r"no glance in .*three; collect some with: robomem collect glances="):
+        train(CONFIG, stores(tmp_path / "demos"), panda(), tmp_path / "run", {}, glances=seen)
+    assert not list((tmp_path / "run").rglob("*.npy"))
+
+
 def test_failed_demonstrations_are_left_out(tmp_path: Path) -> None:
     with EpisodeStore.create(tmp_path / "demos") as store:
         failed = episode("one", 0, 40)

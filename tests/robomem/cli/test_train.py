@@ -61,6 +61,14 @@ def test_success_over_time_is_kept_whatever_a_kill_left_of_its_last_line(demos: 
     assert summary_of(tmp_path)["success"] == success
 
 
+def test_whoever_brings_an_encoder_needs_no_glances(demos: Path, tmp_path: Path) -> None:
+    (tmp_path / "push_buttons").symlink_to(demos / "push_buttons")
+    encoder = tmp_path / "encoder.safetensors"
+    answer = robomem("train", *SMALL, f"encoder={encoder}", f"demos={tmp_path}", f"out={tmp_path / 'run'}")
+    assert answer.returncode == 1
+    assert f"no checkpoint at {encoder}" in answer.stderr
+
+
 def test_missing_demonstrations_are_named_with_how_to_make_them(tmp_path: Path) -> None:
     answer = robomem("train", f"demos={tmp_path / 'none'}", f"out={tmp_path / 'run'}")
     assert answer.returncode == 1
