@@ -50,6 +50,7 @@ class Observation:
 
     `t` [s] on the robot's clock; `images` name -> uint8 (H, W, 3); `joint_pos` (n,) [rad]; `joint_vel` (n,) [rad/s];
     `gripper` 0 closed to 1 open. Raises ValueError for any other shape, type or a value that is not finite.
+    Images are not copied but made read-only: nobody may write to them afterwards. One that is seen again is the same.
     """
 
     t: float

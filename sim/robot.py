@@ -97,7 +97,7 @@ class SimRobot:
             self._pictures_due = self._steps + self._picture_ticks * self._tick_steps
         return Observation(
             t=self.now(),
-            images={name: image.copy() for name, image in self._pictures.items()},
+            images=self._pictures,
             joint_pos=self.data.qpos[self._qpos],
             joint_vel=self.data.qvel[self._dofs],
             gripper=self._gripper(),

@@ -15,9 +15,10 @@ from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
 from policies.memoryvla.normalize import Normalizer
 from policies.memoryvla.policy import MemoryVLAPolicy
 from policies.vlm.nano import NanoConfig
+from robomem.data.durable import replace_file
 from robomem.errors import CheckpointError
 from robomem.interfaces import Kinematics
-from robomem.learn.checkpoints import read_safetensors, replace_file
+from robomem.learn.checkpoints import read_safetensors
 from robomem.memory.bank import BankConfig
 
 FORMAT = "robomem memoryvla 1"

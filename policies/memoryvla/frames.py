@@ -4,6 +4,8 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from policies.memoryvla.model import MemoryVLAConfig
 from policies.memoryvla.normalize import on_table, proprioception
 from policies.vlm.nano import tokenize
 from robomem.control.cameras import Camera
+from robomem.data.durable import write_file
 from robomem.data.store import EpisodeStore
 from robomem.errors import SpecMismatch, StoreError
 from robomem.interfaces import Kinematics
@@ -24,6 +27,7 @@ Array = NDArray[Any]
 INDEX = "index.json"
 FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "pixels", "goal", "kind")
 GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "pixels", "words", "named", "known")
+SAME = 1e-6  # relative, what rounding may do to a tick
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class FrameTable:
     tasks: tuple[str, ...]
     stride_s: float
     seeds: dict[str, tuple[int, int]]  # task -> lowest and highest seed
-    identity: str  # of the episodes and the shapes that it was made from
+    identity: str  # of the stores, the geometry and the shapes that it was made from
 
     def __getattr__(self, name: str) -> Array:
         try:
@@ -63,20 +67,19 @@ def prepare(
     """The table of all successful episodes, made in `folder` or, when it is there already, opened.
 
     Tables opened from what `folder` held before stay as they are. Raises StoreError when there is no successful
-    episode, SpecMismatch when cameras or sizes are not the config's.
+    episode, SpecMismatch when cameras or sizes are not the config's, when an action of the config does not last a whole
+    number of ticks, or when the stores' ticks are not equally long.
     """
     chosen = [(store, episode) for store in stores for episode in range(len(store)) if store.info(episode)["success"]]
     if not chosen:
         raise StoreError(f"no successful episode in {', '.join(str(store.path) for store in stores) or 'no store'}")
-    about = _identity(chosen, config)
+    about = _identity(chosen, kinematics, config)
     if (folder / INDEX).exists():
         index = json.loads((folder / INDEX).read_text())
         if index["identity"] == about:
             return _opened(folder, index)
+    stride, tick_s = _stride(chosen, config)
     _vacate(folder)
-    store, episode = chosen[0]
-    tick_s = float(np.diff(store.read(episode, ["t"], stop=2)["t"])[0])
-    stride = round(config.action_dt / tick_s)
     frames = [-(-int(store.lengths[episode]) // stride) for store, episode in chosen]
     columns = _allocate(folder, sum(frames), config, FRAME_COLUMNS)
     first = np.concatenate([[0], np.cumsum(frames)])
@@ -100,7 +103,7 @@ def prepare(
         "stride_s": stride * tick_s,
         "seeds": {task: (min(of), max(of)) for task, of in seeds.items()},
     }
-    (folder / INDEX).write_text(json.dumps(index))
+    write_file(folder / INDEX, json.dumps(index).encode())
     return _opened(folder, index)
 
 
@@ -122,10 +125,15 @@ class GlanceTable:
 def prepare_glances(
     stores: Sequence[EpisodeStore], kinematics: Kinematics, config: MemoryVLAConfig, folder: Path
 ) -> GlanceTable:
-    """The table of all glances, made in `folder` or, when it is there already, opened. Raises SpecMismatch."""
-    chosen = [(store, episode) for store in stores for episode in range(len(store))]
+    """The table of all glances, made in `folder` or, when it is there already, opened.
+
+    Raises StoreError when a store holds none, SpecMismatch when cameras or sizes are not the config's.
+    """
     sizes = [int(store.lengths.sum()) for store in stores]
-    index = {"identity": _identity(chosen, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
+    if empty := [store.path for store, size in zip(stores, sizes, strict=True) if not size]:
+        raise StoreError(f"no glance in {empty[0]}; collect some with: robomem collect glances=20000 out=DIR")
+    chosen = [(store, episode) for store in stores for episode in range(len(store))]
+    index = {"identity": _identity(chosen, kinematics, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
     if not (folder / INDEX).exists() or json.loads((folder / INDEX).read_text()) != index:
         _vacate(folder)
         columns, row = _allocate(folder, sum(sizes), config, GLANCE_COLUMNS), 0
@@ -136,7 +144,7 @@ def prepare_glances(
                 columns[name][rows] = values
         for column in columns.values():
             column.flush()
-        (folder / INDEX).write_text(json.dumps(index))
+        write_file(folder / INDEX, json.dumps(index).encode())
     columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["columns"]}
     ends = np.cumsum(sizes)
     return GlanceTable(columns, tuple(np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)))
@@ -165,11 +173,30 @@ def _glance_rows(
     }
 
 
-def _identity(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> str:
-    what = [(str(store.path.resolve()), episode, int(store.lengths[episode])) for store, episode in chosen]
+def _identity(chosen: Sequence[tuple[EpisodeStore, int]], kinematics: Kinematics, config: MemoryVLAConfig) -> str:
+    """8 hexadecimal digits that change with the stores, the arm's geometry and the shapes; reads no image."""
+    store, episode = chosen[0]
+    tool = kinematics.tool_poses(store.read(episode, ["joint_pos"])["joint_pos"])
+    what = [of.identity() for of in dict.fromkeys(of for of, _ in chosen)], np.round(tool, 9).tolist()
     encoder, expert = config.encoder, config.expert
     shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt, config.entities)
     return f"{zlib.crc32(repr((what, shape, FRAME_COLUMNS)).encode()):08x}"
+
+
+def _stride(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> tuple[int, float]:
+    """Ticks in an action of the config, and how long one is [s]: the same in every store. Raises SpecMismatch."""
+    first_of = [(store, next(of)[1]) for store, of in groupby(chosen, key=itemgetter(0))]
+    ticks = [(store, float(np.diff(store.read(episode, ["t"], stop=2)["t"])[0])) for store, episode in first_of]
+    first, tick_s = ticks[0]
+    for store, its in ticks:
+        ratio = config.action_dt / its
+        if round(ratio) < 1 or abs(ratio - round(ratio)) > SAME * ratio:
+            lasts = f"an action of {config.action_dt:g} s lasts {ratio:g} ticks, expected a whole number"
+            raise SpecMismatch(f"{store.path} was recorded at {1 / its:g} Hz: {lasts}")
+        if abs(its - tick_s) > SAME * tick_s:
+            as_first = f"expected {1 / tick_s:g} Hz as in {first.path}"
+            raise SpecMismatch(f"{store.path} was recorded at {1 / its:g} Hz, {as_first}")
+    return round(config.action_dt / tick_s), tick_s
 
 
 def _opened(folder: Path, index: dict[str, Any]) -> FrameTable:

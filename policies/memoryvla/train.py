@@ -24,9 +24,9 @@ from policies.memoryvla.frames import FrameTable, GlanceTable, prepare, prepare_
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
 from policies.memoryvla.normalize import Normalizer
 from policies.memoryvla.policy import MemoryVLAPolicy
+from robomem.data.durable import replace_file
 from robomem.data.store import EpisodeStore
 from robomem.interfaces import Kinematics
-from robomem.learn.checkpoints import replace_file
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
 
 SHARE_OF_ACTION = 0.1  # and of sub-goals in the loss of the first stage: without memory most cannot be learned
@@ -76,6 +76,8 @@ def train(
     prepared = prepared or folder / "frames"
     prepared.mkdir(parents=True, exist_ok=True)
     with _alone_in(prepared):
+        look = bool(glances) and not config.encoder
+        moments = prepare_glances(glances, kinematics, config.model, prepared / "glances") if look else None
         table = prepare(stores, kinematics, config.model, prepared, lambda n, of: progress("prepare", n, of, {}))
     training = {name: value for name, value in asdict(config).items() if name not in ("model", "encoder")}
     made_by = {
@@ -88,8 +90,6 @@ def train(
     if config.encoder:
         encoder = Path(config.encoder)
     else:
-        with _alone_in(prepared):
-            moments = prepare_glances(glances, kinematics, config.model, prepared / "glances") if glances else None
         encoder = _see(config, table, moments, device, folder, made_by, progress)
     return _remember(config, table, encoder, prepared, device, folder, kinematics, made_by, progress, evaluate)
 

@@ -7,7 +7,6 @@ with the same out=DIR go on after an interruption.
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from robomem.cli.configuration import require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.cli.workers import Job, run_jobs
+from robomem.data.durable import cut_torn_line
 
 Result = dict[str, Any]
 EPISODES = "episodes.jsonl"
@@ -81,7 +81,7 @@ def play_all(settings: Settings, folder: RunFolder) -> list[Result]:
     """All episodes asked for: those that an earlier call left in the folder, and the rest."""
     path, setup = folder.path / EPISODES, fingerprint(settings)
     asked = {(task, arm, seed) for task in settings.tasks for arm in settings.arms for seed in seeds_of(settings)}
-    _cut_torn_line(path)
+    cut_torn_line(path)
     done = {key: result for key, result in _kept(path, setup) if key in asked}
     with (
         Shown({task: len(settings.arms) * settings.episodes for task in settings.tasks}) as shown,
@@ -163,13 +163,6 @@ def stories_of(settings: Settings, folder: RunFolder) -> tuple[Any, ...]:
     arm = next(iter(settings.arms))
     names = [f"{task}_{arm}_{seed}.npz" for task in settings.tasks for seed in seeds_of(settings)[: settings.stories]]
     return tuple(load_story(path) for name in names if (path := folder.path / "stories" / name).exists())
-
-
-def _cut_torn_line(path: Path) -> None:
-    """A kill may have left half a line: without it, what comes next starts on a line of its own."""
-    if path.exists():
-        text = path.read_bytes()
-        os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def _kept(path: Path, setup: str) -> Iterator[tuple[tuple[str, str, int], Result]]:

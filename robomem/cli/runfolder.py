@@ -1,7 +1,6 @@
 """Where one command leaves its results: config.yaml, summary.json, and what the command adds."""
 
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from robomem.data.durable import write_file
 from robomem.errors import RobomemError
 
 VERSIONS_OF = ("robomem", "torch", "mujoco", "numpy", "diffusers", "lerobot", "zarr", "gymnasium", "hydra-core")
@@ -39,21 +39,12 @@ class RunFolder:
         self.write_text("summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file whole or not at all."""
-        write_atomic(self.path / name, text)
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """`path` holds its old content or all of `text`, whatever happens. Raises FolderError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise FolderError(f"cannot write '{path}': {error.strerror}") from None
+        """Write a file whole or not at all. Raises FolderError."""
+        path = self.path / name
+        try:
+            write_file(path, text.encode())
+        except OSError as error:
+            raise FolderError(f"cannot write '{path}': {error.strerror}") from None
 
 
 def _new_folder(parent: Path) -> Path:

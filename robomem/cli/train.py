@@ -14,6 +14,7 @@ from typing import Any
 from robomem.cli.configuration import require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
+from robomem.data.durable import cut_torn_line
 from robomem.errors import StoreError
 
 SUCCESS = "success.jsonl"
@@ -53,8 +54,10 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     from robomem.data.store import EpisodeStore
 
     torch.set_num_threads(settings.threads)
-    demos = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos))]
-    glances = [EpisodeStore.open(path) for path in store_folders(settings, Path(settings.demos) / "glances")]
+    cut_torn_line(folder.path / SUCCESS)
+    at = Path(settings.demos)
+    demos = [EpisodeStore.open(path) for path in store_folders(settings, at)]
+    glances = [] if settings.encoder else [EpisodeStore.open(path) for path in store_folders(settings, at / "glances")]
     train = instantiate(settings.method, _convert_="object")
     stages = STAGES[1:] if settings.encoder else STAGES
     steps = {stage: getattr(train.keywords["config"], stage).steps for stage in stages}

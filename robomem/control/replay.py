@@ -65,7 +65,6 @@ def replay(
     Time is that of the observations, as it was when recorded in simulation. Words that changed the context are not in
     the frames, so an episode corrected by them differs from there on.
     """
-    kept = _Frames()
     robot = ReplayRobot(frames)
     loop = ControlLoop(
         robot,
@@ -74,16 +73,15 @@ def replay(
         None,
         robot,
         hz,
-        [kept],
+        [],
         max_chunk_age_s=max_chunk_age_s,
         kinematics=kinematics,
         seed=seed,
         source=next((frame.source for frame in frames if frame.mode is Mode.POLICY), "policy"),
     )
-    for _ in frames:
-        loop.tick()
+    replayed = [loop.tick() for _ in frames]
     inference.stop()
-    return kept.frames
+    return replayed
 
 
 class ReplayRobot:
@@ -175,14 +173,6 @@ class SentDigest:
     def hexdigest(self) -> str:
         """64 hexadecimal digits."""
         return self._sha256.hexdigest()
-
-
-class _Frames:
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-
-    def append(self, frame: Frame) -> None:
-        self.frames.append(frame)
 
 
 def _events(before: Mode, frame: Frame, instruction: str) -> Iterator[Event]:

@@ -1,7 +1,7 @@
 """Writes that are on the disk when the call returns: the file is synced, then the folder that names it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,10 +10,27 @@ PARTIAL = ".partial"  # suffix of a file that is still being written; what a cra
 
 def write_file(path: Path, data: bytes) -> None:
     """Put `data` at `path`, whole or not at all. Raises OSError, and then `path` is as it was."""
+
+    def write(partial: Path) -> None:
+        with _opened(partial, os.O_WRONLY) as fd:
+            write_all(fd, data)
+
+    replace_file(path, write)
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Put at `path` what `write(temporary path)` leaves there, whole or not at all, as readable as any new file.
+
+    Raises what `write` raises, or OSError, and then `path` is as it was.
+    """
     partial = path.with_name(path.name + PARTIAL)
     try:
-        with _opened(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
-            write_all(fd, data)
+        partial.unlink(missing_ok=True)
+        with _opened(partial, os.O_WRONLY | os.O_CREAT) as fd:
+            mode = os.fstat(fd).st_mode
+        write(partial)
+        partial.chmod(mode)  # safetensors would leave it to its owner alone
+        with _opened(partial, os.O_RDONLY) as fd:
             os.fsync(fd)
         partial.replace(path)
     except BaseException:
@@ -27,6 +44,12 @@ def write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut what a kill left of a last line: what comes next starts on a line of its own. `path` may be missing."""
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 
 
 def make_folder(path: Path) -> None:
@@ -46,7 +69,7 @@ def sync_folder(path: Path) -> None:
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
     """A file descriptor of `path`, closed at the end of the block."""
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
     try:
         yield fd
     finally:

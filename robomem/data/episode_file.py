@@ -36,7 +36,10 @@ CODECS = ["bytes", "zstd", "crc32c"]
 
 
 def encode(episode: Episode) -> bytes:
-    """The episode file's bytes; the same episode gives the same bytes."""
+    """The episode file's bytes; the same episode gives the same bytes.
+
+    Raises ValueError when a chunk or a metadata file would be larger than `EpisodeFile` reads.
+    """
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
     from zarr.storage import MemoryStore
@@ -50,6 +53,8 @@ def encode(episode: Episode) -> bytes:
                 texts, array = np.unique(array, return_inverse=True)
                 array = array.astype(np.uint8 if len(texts) <= 256 else np.uint32)
                 attributes = {TEXTS: texts.tolist()}
+            if (chunk_bytes := chunk_ticks(array) * (array.nbytes // len(array))) > MAX_CHUNK:
+                raise ValueError(f"field '{name}' takes {chunk_bytes} bytes a chunk, expected at most {MAX_CHUNK}")
             group.create_array(
                 name,
                 data=np.ascontiguousarray(array),
@@ -61,7 +66,11 @@ def encode(episode: Episode) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for key, value in sorted(store._store_dict.items()):
-            archive.writestr(zipfile.ZipInfo(key), value.to_bytes())
+            member = value.to_bytes()
+            if _is_node(key) and len(member) > MAX_METADATA:
+                what = f"field '{name}'" if (name := key.rpartition("/")[0]) else "info"
+                raise ValueError(f"{what} takes {len(member)} bytes of metadata, expected at most {MAX_METADATA}")
+            archive.writestr(zipfile.ZipInfo(key), member)
     return packed.getvalue()
 
 

@@ -4,6 +4,8 @@ An append writes and syncs the episode's file, renames it, syncs the folder, the
 only then does it return. The layout of the folder is in layout.py.
 """
 
+import hashlib
+import json
 import logging
 import os
 from collections import OrderedDict
@@ -58,8 +60,11 @@ class EpisodeStore:
     def repair(cls, path: Path | str) -> tuple[str, ...]:
         """Make the store at `path` whole again: damaged episodes are set aside, the ledger is rebuilt from the others.
 
-        Returns what was done, in one sentence each; nothing when nothing was wrong.
+        Returns what was done, in one sentence each; nothing when nothing was wrong. Raises StoreError where there are
+        no episodes to rebuild a store from; the folder is then as it was.
         """
+        if not (Path(path) / EPISODES).is_dir():
+            raise StoreError(f"{path} is not an episode store: it has no folder '{EPISODES}' to repair it from")
         lock = lock_for_writing(Path(path))
         try:
             return tuple(repair(Path(path)))
@@ -115,6 +120,13 @@ class EpisodeStore:
         """Per-tick type and shape of the fields of the first episode; in others only `truth/...` may differ."""
         return self.file(0).fields if self._records else {}
 
+    def identity(self) -> str:
+        """16 hexadecimal digits that change with the store's notes and with anything in any episode; reads no file."""
+        sha256 = hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode())
+        for record in self._records:
+            sha256.update(record.line())
+        return sha256.hexdigest()[:16]
+
     def info(self, episode: int) -> Mapping[str, Any]:
         """The notes of one episode."""
         return self._record(episode).info
@@ -148,7 +160,8 @@ class EpisodeStore:
     def append(self, episode: Episode) -> int:
         """Save `episode` and return its number; when this returns, no crash can lose it.
 
-        Raises StoreError when it could not be saved (a full disk, say); the store is then as it was.
+        Raises StoreError when it could not be saved (a full disk, say), ValueError when it has a part that is larger
+        than any file may hold; the store is then as it was.
         """
         if self._ledger is None:
             raise StoreError(f"{self.path} is not open for writing; open it with write=True to append")
@@ -156,8 +169,9 @@ class EpisodeStore:
             raise StoreError(f"{self.path}: {difference}")
         number = max((record.number for record in self._records), default=-1) + 1
         path = self.path / EPISODES / f"{number:06d}.zip"
+        data = encode(episode)
         try:
-            write_file(path, encode(episode))
+            write_file(path, data)
             record = record_of(EpisodeFile(path))
             self._ledger.append(record)
         except OSError as error:

@@ -1,28 +1,12 @@
-"""Weights on disk: safetensors only, written whole or not at all."""
+"""Weights on disk: safetensors only."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from robomem.errors import CheckpointError
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file through `write(temporary path)`; a kill or power cut leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # of any new file here; safetensors would leave it to its owner alone
-        write(temporary)
-        temporary.chmod(mode)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_safetensors(
@@ -46,11 +30,3 @@ def read_safetensors(
         if tuple(tensors[name].shape) != shape:
             raise CheckpointError(f"{path}: '{name}' is {tuple(tensors[name].shape)}, the network expects {shape}")
     return tensors, metadata
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

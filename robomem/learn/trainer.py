@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robomem.learn.checkpoints import read_safetensors, replace_file
+from robomem.data.durable import replace_file
+from robomem.learn.checkpoints import read_safetensors
 
 Losses = Mapping[str, Tensor]
 PER_PARAMETER = ("exp_avg", "exp_avg_sq")

@@ -1,5 +1,6 @@
 """Training end to end on small data: it resumes exactly, its file runs, and its labels are where the arm was going."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -117,6 +118,53 @@ def test_prepared_frames_are_used_again_and_remade_when_the_data_grew(tmp_path: 
     assert len(table.task) == 9
 
 
+def white(pictures: np.ndarray) -> np.ndarray:
+    return np.full_like(pictures, 255)
+
+
+def test_prepared_frames_are_remade_when_the_same_folder_holds_other_data(tmp_path: Path) -> None:
+    path, folder = tmp_path / "one", tmp_path / "frames"
+    front = {**CAMERAS["front"], "focal": 1.2}
+    for cameras, change in ((CAMERAS, lambda it: it), (CAMERAS, white), ({**CAMERAS, "front": front}, white)):
+        shutil.rmtree(path, ignore_errors=True)
+        made = episode("one", 0, 40)
+        pictures = change(made.arrays["images/front"])
+        with EpisodeStore.create(path, {"cameras": cameras}) as store:
+            store.append(replace(made, arrays={**made.arrays, "images/front": pictures}))
+            table = prepare([store], panda(), SMALL, folder)
+            tools = panda().tool_poses(made.arrays["joint_pos"])
+        assert np.array_equal(table.images[:, 0], pictures[::2])
+        seen = Camera(**cameras["front"]).project(made.arrays["truth/entities"], tools)
+        np.testing.assert_allclose(table.pixels[:, 0], seen[::2], atol=1e-5)
+
+
+class LongerTool:
+    """The same arm with a tool that reaches 1 cm further out."""
+
+    def tool_poses(self, joint_pos: np.ndarray) -> np.ndarray:
+        return panda().tool_poses(joint_pos) + np.array([0.01, 0, 0, 0, 0, 0, 0])
+
+
+def test_prepared_frames_are_remade_for_another_arm(tmp_path: Path) -> None:
+    data, folder = stores(tmp_path / "demos"), tmp_path / "frames"
+    before = np.array(prepare(data, panda(), SMALL, folder).proprio[:, 0])
+    assert prepare(data, LongerTool(), SMALL, folder).proprio[:, 0] == pytest.approx(before + 0.01, abs=1e-6)
+
+
+def test_the_index_of_prepared_frames_is_written_last_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    data, folder = stores(tmp_path / "demos"), tmp_path / "frames"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Path, "replace", killed)
+        prepare(data, panda(), SMALL, folder)
+    assert not (folder / "index.json").exists()
+    assert len(prepare(data, panda(), SMALL, folder).task) == 8
+
+
 def test_a_table_in_use_stays_as_it_is_when_its_folder_is_made_anew(tmp_path: Path) -> None:
     data, folder = stores(tmp_path / "demos"), tmp_path / "frames"
     table = prepare(data, panda(), SMALL, folder)
@@ -155,6 +203,15 @@ def test_glances_join_what_the_encoder_learns_to_see_from(tmp_path: Path) -> Non
     assert torch.equal(first[name], second[name]) and not torch.equal(first[name], third[name])
 
 
+def test_a_store_without_glances_is_named_before_the_long_work(tmp_path: Path) -> None:
+    seen = glances(tmp_path / "glances")
+    EpisodeStore.create(tmp_path / "glances" / "three").close()
+    seen.append(EpisodeStore.open(tmp_path / "glances" / "three"))
+    with pytest.raises(StoreError, match=r"no glance in .*three; collect some with: robomem collect glances="):
+        train(CONFIG, stores(tmp_path / "demos"), panda(), tmp_path / "run", {}, glances=seen)
+    assert not list((tmp_path / "run").rglob("*.npy"))
+
+
 def test_failed_demonstrations_are_left_out(tmp_path: Path) -> None:
     with EpisodeStore.create(tmp_path / "demos") as store:
         failed = episode("one", 0, 40)
@@ -173,6 +230,32 @@ def test_a_store_that_does_not_say_where_its_cameras_were_is_named(tmp_path: Pat
         store.append(episode("one", 0, 40))
     with pytest.raises(SpecMismatch, match="one does not say where camera 'wrist' was; collect it anew"):
         prepare([EpisodeStore.open(tmp_path / "one")], panda(), SMALL, tmp_path / "frames")
+
+
+def at_rate(hz: float, path: Path) -> EpisodeStore:
+    made = episode("one", 0, 40)
+    with EpisodeStore.create(path, {"cameras": CAMERAS}) as store:
+        store.append(replace(made, arrays={**made.arrays, "t": 3.0 + np.arange(40) / hz}))
+    return EpisodeStore.open(path)
+
+
+@pytest.mark.parametrize(("hz", "stride"), [(10, 1), (30, 3), (50, 5)])
+def test_an_action_lasts_a_whole_number_of_ticks(tmp_path: Path, hz: float, stride: int) -> None:
+    table = prepare([at_rate(hz, tmp_path / "one")], panda(), SMALL, tmp_path / "frames")
+    assert len(table.t) == -(-40 // stride) and table.stride_s == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("hz", "ticks"), [(15, "1.5"), (10.0001, "1.00001"), (5, "0.5"), (1, "0.1")])
+def test_a_rate_that_does_not_fit_an_action_is_named(tmp_path: Path, hz: float, ticks: str) -> None:
+    data = [*stores(tmp_path / "demos"), at_rate(hz, tmp_path / "odd")]
+    with pytest.raises(SpecMismatch, match=rf"odd was recorded at {hz} Hz: an action of 0.1 s lasts {ticks} ticks"):
+        prepare(data, panda(), SMALL, tmp_path / "frames")
+
+
+def test_stores_of_two_rates_are_named(tmp_path: Path) -> None:
+    data = [at_rate(20, tmp_path / "slow"), at_rate(40, tmp_path / "fast")]
+    with pytest.raises(SpecMismatch, match=r"fast was recorded at 40 Hz, expected 20 Hz as in .*slow"):
+        prepare(data, panda(), SMALL, tmp_path / "frames")
 
 
 def test_the_table_says_where_things_are_in_the_pictures(tmp_path: Path) -> None:

@@ -59,6 +59,16 @@ def test_pictures_come_at_the_camera_s_own_rate(robot: SimRobot) -> None:
     assert same == [True, False, True, False, True]
 
 
+def test_a_picture_that_is_seen_again_is_the_same_array(robot: SimRobot) -> None:
+    robot.reset(0)
+    seen = []
+    for tick in range(1, 5):
+        seen.append(robot.observe().images["wrist"])
+        robot.sleep_until(tick / robot.hz)
+    assert [one is other for one, other in pairwise(seen)] == [True, False, True]
+    assert not any(image.flags.writeable for image in seen)
+
+
 def test_it_settles_where_it_is_sent(robot: SimRobot) -> None:
     target = JointCommand(robot.rest_joint_pos + np.array([0.4, 0.3, -0.3, -0.2, 0.3, 0.2, -0.4]), 0.5)
     for _ in range(40):

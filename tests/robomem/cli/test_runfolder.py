@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from robomem.cli.runfolder import FolderError, RunFolder, write_atomic
+from robomem.cli.runfolder import FolderError, RunFolder
 
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,13 +31,14 @@ def test_a_summary_that_is_not_json_leaves_the_old_one(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["success"] is True
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "kept"
-    write_atomic(path, "old")
-    path.with_name("blocked").mkdir()
+def test_a_failed_write_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    folder = RunFolder("run", str(tmp_path))
+    folder.write_text("kept", "old")
+    (tmp_path / "blocked").mkdir()
     with pytest.raises(FolderError, match="cannot write"):
-        write_atomic(tmp_path / "blocked", "new")
-    assert path.read_text(encoding="utf-8") == "old"
+        folder.write_text("blocked", "new")
+    assert (tmp_path / "kept").read_text(encoding="utf-8") == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blocked", "kept"]
 
 
 def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:

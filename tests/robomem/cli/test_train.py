@@ -47,13 +47,26 @@ def test_an_interrupted_training_goes_on_and_its_policy_runs(demos: Path, tmp_pa
     assert run.returncode == 0, run.stderr
 
 
-def test_success_over_time_is_kept(demos: Path, tmp_path: Path) -> None:
+def test_success_over_time_is_kept_whatever_a_kill_left_of_its_last_line(demos: Path, tmp_path: Path) -> None:
     words = (*SMALL, "episodes=1", "method.config.remember.steps=2", "method.config.evaluate_every=1")
     answer = robomem("train", *words, f"demos={demos}", f"out={tmp_path}")
     assert answer.returncode == 0, answer.stderr
     success = summary_of(tmp_path)["success"]
     assert [entry["step"] for entry in success] == [1, 2, 4]
     assert all(0 <= entry["push_buttons"] <= 1 for entry in success)
+    with (tmp_path / "success.jsonl").open("a") as log:
+        log.write('{"step": 4, "pu')  # as a kill leaves it
+    again = robomem("train", *words, f"demos={demos}", f"out={tmp_path}")
+    assert again.returncode == 0, again.stderr
+    assert summary_of(tmp_path)["success"] == success
+
+
+def test_whoever_brings_an_encoder_needs_no_glances(demos: Path, tmp_path: Path) -> None:
+    (tmp_path / "push_buttons").symlink_to(demos / "push_buttons")
+    encoder = tmp_path / "encoder.safetensors"
+    answer = robomem("train", *SMALL, f"encoder={encoder}", f"demos={tmp_path}", f"out={tmp_path / 'run'}")
+    assert answer.returncode == 1
+    assert f"no checkpoint at {encoder}" in answer.stderr
 
 
 def test_missing_demonstrations_are_named_with_how_to_make_them(tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ def test_repair_goes_on_without_a_lost_episode(path, gone):
         assert store.file(2).path.name == "000003.zip"
 
 
+@pytest.mark.parametrize("there", [(), ("zarr.json",), ("notes.txt",)])
+def test_repair_of_a_folder_without_episodes_writes_nothing(tmp_path, there):
+    for name in there:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(StoreError, match="is not an episode store: it has no folder 'episodes'"):
+        EpisodeStore.repair(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == set(there)
+
+
 def test_repair_of_a_store_without_its_root_keeps_the_episodes(path):
     (path / "zarr.json").unlink()
     with pytest.raises(StoreError, match="it has no zarr"):

@@ -1,6 +1,7 @@
 """The recorder turns the frames of a run into one stored episode."""
 
 import errno
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def test_an_episode_that_outgrows_memory_is_cut_and_says_so(store, caplog):
     recorder.append(frame(0))
     recorder.finish({})
     assert store.info(1) == {}
+
+
+def test_images_that_are_handed_out_again_count_once(store):
+    recorder = EpisodeRecorder(store, max_bytes=2 * 2 * 8 * 8 * 3)
+    for tick in range(5):
+        if tick % 2 == 0:
+            seen = frame(tick).obs.images
+        now = frame(tick)
+        recorder.append(replace(now, obs=replace(now.obs, images=seen)))
+    recorder.finish({})
+    assert store.lengths.tolist() == [4] and store.info(0) == {"cut_at_tick": 4}
 
 
 def test_a_refused_save_keeps_the_frames_for_another_try(store, monkeypatch):

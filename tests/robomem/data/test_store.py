@@ -27,6 +27,29 @@ def test_an_episode_comes_back_equal_from_another_store_object(tmp_path):
     assert store.cut == ()
 
 
+def test_equal_stores_have_one_identity_and_any_change_gives_another(tmp_path):
+    first = make_episode(0)
+    images = first.arrays["images/front"].copy()
+    images[7, 3, 2, 1] ^= 1
+    contents = {
+        "first": ({}, [first]),
+        "equal": ({}, [make_episode(0)]),
+        "notes": ({"focal": 1.2}, [first]),
+        "info": ({}, [Episode(first.arrays, {**first.info, "seed": 1})]),
+        "pixel": ({}, [Episode({**first.arrays, "images/front": images}, first.info)]),
+        "grown": ({}, [first, make_episode(1)]),
+        "order": ({}, [make_episode(1), first]),
+    }
+    identities = {}
+    for name, (meta, episodes) in contents.items():
+        with EpisodeStore.create(tmp_path / name, meta) as store:
+            for episode in episodes:
+                store.append(episode)
+            identities[name] = store.identity()
+        assert EpisodeStore.open(tmp_path / name).identity() == identities[name]
+    assert identities.pop("equal") == identities["first"] and len(set(identities.values())) == len(identities)
+
+
 def test_any_zarr_reader_reads_an_episode(tmp_path):
     episode = make_episode(0, length=57)
     with EpisodeStore.create(tmp_path / "store") as store:
@@ -84,6 +107,26 @@ def test_an_episode_with_other_fields_is_refused_by_name(tmp_path):
         with pytest.raises(StoreError, match=r"'joint_pos' is missing, expected float64 \(7,\)"):
             store.append(Episode(without, {}))
         store.append(Episode({**other.arrays, "truth/extra": np.zeros((len(other), 2))}, {}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "info", "message"),
+    [
+        ("t", np.zeros(40), {"said": "x" * 5000}, r"info takes 5\d\d\d bytes of metadata, expected at most 4096"),
+        ("refused", np.array(["x" * 5000] * 40), {}, r"field 'refused' takes 5\d\d\d bytes of metadata"),
+        ("images/front", np.zeros((40, 64, 64, 3), np.uint8), {}, "field 'images/front' takes 196608 bytes a chunk"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch, field, value, info, message):
+    monkeypatch.setattr("robomem.data.episode_file.MAX_METADATA", 4096)
+    monkeypatch.setattr("robomem.data.episode_file.MAX_CHUNK", 40_000)
+    episode = make_episode(0)
+    with EpisodeStore.create(tmp_path / "store") as store:
+        with pytest.raises(ValueError, match=message):
+            store.append(Episode({**episode.arrays, field: value}, info))
+        assert len(store) == 0 and not list((tmp_path / "store/episodes").iterdir())
+        store.append(episode)
+    assert_same(EpisodeStore.open(tmp_path / "store").read(0), episode)
 
 
 @pytest.mark.parametrize(
