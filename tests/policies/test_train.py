@@ -245,7 +245,17 @@ def test_an_action_lasts_a_whole_number_of_ticks(tmp_path: Path, hz: float, stri
     assert len(table.t) == -(-40 // stride) and table.stride_s == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("hz", "ticks"), [(15, "1.5"), (10.0001, "1.00001"), (5, "0.5"), (1, "0.1")])
+def test_a_real_clock_shakes(tmp_path: Path) -> None:
+    t = 3.0 + np.arange(40) / 20 + np.random.Generator(np.random.PCG64(0)).uniform(-0.002, 0.002, 40)
+    made = episode("one", 0, 40)
+    with EpisodeStore.create(tmp_path / "one", {"cameras": CAMERAS}) as store:
+        store.append(replace(made, arrays={**made.arrays, "t": t}))
+    with EpisodeStore.open(tmp_path / "one") as store:
+        table = prepare([store], panda(), SMALL, tmp_path / "frames")
+    assert len(table.t) == 20 and table.stride_s == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize(("hz", "ticks"), [(15, "1.5"), (10.2, "1.02"), (5, "0.5"), (1, "0.1")])
 def test_a_rate_that_does_not_fit_an_action_is_named(tmp_path: Path, hz: float, ticks: str) -> None:
     data = [*stores(tmp_path / "demos"), at_rate(hz, tmp_path / "odd")]
     with pytest.raises(SpecMismatch, match=rf"odd was recorded at {hz} Hz: an action of 0.1 s lasts {ticks} ticks"):
