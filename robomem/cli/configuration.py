@@ -1,6 +1,7 @@
 """conf/ and the words of the command line, composed by hydra and checked by the command's own dataclass."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,27 @@ def require_at_least(settings: Any, **least: float) -> None:
     for name, bound in least.items():
         if getattr(settings, name) < bound:
             raise ValueError(f"{name} is {getattr(settings, name)}, expected {bound} or more")
+
+
+def require_above_zero(settings: Any, *names: str) -> None:
+    """Raises ValueError at the first of the named settings that is not a finite number above 0."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value}, expected a finite number above 0")
+
+
+def require_one_task(settings: Any) -> None:
+    """Raises ValueError unless exactly one task is chosen."""
+    if len(settings.tasks) != 1:
+        raise ValueError(f"{len(settings.tasks)} tasks; choose one task: task=NAME; --help lists them")
+
+
+def require_weights(policies: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ValueError at the first of `policies`, by the word that chooses it, that has none: a demonstrator."""
+    for word, policy in policies.items():
+        if "path" not in policy:
+            raise ValueError(f"{word} is {policy['_target_']}, which has no weights; choose {word}=memoryvla")
 
 
 def one_line(error: BaseException) -> str:
