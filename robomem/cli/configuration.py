@@ -93,8 +93,8 @@ def _check_words(command: str, overrides: Sequence[str]) -> None:
         if "=" not in word and not word.startswith("~"):
             raise BadSetting(f"'{word}' is not setting=value; settings: {', '.join(known)}")
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        name = str(override.key_or_group).split(".")[0]
-        if name not in known and name.split("@")[0] not in known:
+        group, name = override.get_key_element().lstrip("+~"), str(override.key_or_group).split(".")[0]
+        if group not in known and name not in known:
             raise UnknownName("setting", name, known)
 
 
