@@ -1,6 +1,7 @@
 """conf/ and the words of the command line, composed by hydra and checked by the command's own dataclass."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,19 @@ def choices_of(command: str) -> dict[str, list[str]]:
         for group in map(str, entry):
             choices[group] = sorted(path.stem for path in (CONF / group.split("@")[0]).glob("*.yaml"))
     return choices
+
+
+def settings_of(command: str) -> dict[str, str]:
+    """The lines in conf/ that give each setting of `command` its default and say what it is, also inherited ones."""
+    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
+    file: Any = OmegaConf.create(text)
+    settings: dict[str, str] = {}
+    for entry in file.get("defaults", ()):
+        if isinstance(entry, str) and entry != "_self_":
+            settings |= settings_of(entry)
+    own = {match[1]: match[0] for match in re.finditer(r"^(\w+):.*(?:\n .*)*", text, re.MULTILINE)}
+    own.pop("defaults", None)
+    return settings | own
 
 
 def _check_words(command: str, overrides: Sequence[str]) -> None:
