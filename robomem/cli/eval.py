@@ -70,14 +70,14 @@ class Settings:
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     """Every episode that is not there yet, then results and report."""
-    from robomem.report.page import write_eval_report
     from robomem.report.values import EvalReport
 
-    return evaluate(settings, folder, EvalReport, write_eval_report)
+    return evaluate(settings, folder, EvalReport)
 
 
-def evaluate(settings: Settings, folder: RunFolder, report: Any, write_report: Any) -> dict[str, Any]:
+def evaluate(settings: Settings, folder: RunFolder, report: Any) -> dict[str, Any]:
     """Plays, then writes what `report` makes of the rows, stories and facts; the results for summary.json."""
+    from robomem.report.page import write_eval_report
     from robomem.report.statistics import results
 
     begun = time.monotonic()
@@ -86,7 +86,7 @@ def evaluate(settings: Settings, folder: RunFolder, report: Any, write_report: A
     rows = rows_of(settings, episodes)
     facts = {"commit": str(commit()), "seeds": f"{settings.seed} and up", "wall time": f"{wall_s:.0f} s"}
     page = report(tuple(rows), notes_of(settings), stories=stories_of(settings, folder), facts=facts)
-    write_report(folder.path / "report.html", page)
+    write_eval_report(folder.path / "report.html", page)
     for row in rows:
         at = f"{row.success.mean:4.0%}  ({row.success.low:.0%} to {row.success.high:.0%} of {row.episodes})"
         print(f"{row.task:14} {row.arm:10} {at}")
