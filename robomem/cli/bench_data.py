@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from robomem.cli.configuration import require_at_least
+from robomem.cli.configuration import require_above_zero, require_at_least
 from robomem.cli.runfolder import RunFolder
 
 
@@ -26,8 +26,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_at_least(self, rounds=1, episodes=1, ticks=20, seed=0)
-        if self.seconds <= 0:
-            raise ValueError(f"seconds is {self.seconds}, expected more than 0")
+        require_above_zero(self, "seconds")
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:

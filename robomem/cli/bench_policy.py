@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robomem.cli.build import build
-from robomem.cli.configuration import require_at_least
+from robomem.cli.configuration import require_at_least, require_one_task, require_weights
 from robomem.cli.runfolder import RunFolder
 from robomem.types import Context
 
@@ -30,7 +30,9 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
-        require_at_least(self, steps=1, threads=1)
+        require_one_task(self)
+        require_weights({"policy": self.policy})
+        require_at_least(self, steps=1, threads=1, seed=0)
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(settings.threads)
-    robot = build(settings.robot, task=build(next(iter(settings.tasks.values()))))
+    (task,) = settings.tasks.values()
+    robot = build(settings.robot, task=build(task))
     policy = build(settings.policy, kinematics=build(settings.kinematics))
     robot.reset(settings.seed)
     obs, context = robot.observe(), Context(robot.task.instruction)

@@ -95,7 +95,7 @@ def cpu(_: float) -> Finding:
 
 
 def disk(min_disk_gb: float) -> Finding:
-    """Free space where results are written."""
+    """Free space in the current folder: results go to outputs/ there, unless out=DIR says otherwise."""
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     found = f"{free_gb:.0f} GB free in {Path.cwd()}"
     remedy = f"free {min_disk_gb:g} GB, or use out=DIR elsewhere"

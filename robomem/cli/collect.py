@@ -1,6 +1,6 @@
 """Records demonstrations: the scripted demonstrator under the control loop, one store of episodes for each task.
 
-`robomem collect task=all episodes=300 glances=10000 first_seed=0 workers=2 out=data/demos`. Glances are single moments
+`robomem collect task=all episodes=400 glances=20000 first_seed=0 workers=2 out=data/demos`. Glances are single moments
 of random scenes for the encoder to learn to see from, in stores of their own under glances/. What is already in the
 stores is left out, so the same words go on after an interruption. A demonstration that fails is stored too, as such.
 """
@@ -39,6 +39,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_at_least(self, episodes=0, glances=0, first_seed=0, workers=1)
+        if "path" in self.policy:
+            raise ValueError(f"policy {self.policy['_target_']} demonstrates nothing; choose policy=demonstrator")
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:

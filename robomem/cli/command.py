@@ -2,9 +2,10 @@
 
 import importlib
 from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
-from robomem.cli.configuration import CONF, choices_of, compose
+from robomem.cli.configuration import choices_of, compose, settings_of
 from robomem.cli.runfolder import RunFolder
 
 
@@ -25,10 +26,9 @@ def execute(command: str, arguments: Sequence[str]) -> int:
 
 
 def help_text(command: str, module: Any) -> str:
-    """The command's own words, what it chooses from, and its settings with their present values."""
+    """The command's own words, what it chooses from, and its settings with their default values."""
     choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in choices_of(command).items())
-    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
-    settings = "".join(f"  {line}\n" for line in text[text.index("out:") :].splitlines())
+    settings = indent("\n".join(settings_of(command).values()), "  ")
     chosen = f"choices:\n{choices}\n\n" if choices else ""
     usage = f"robomem {command.replace('_', ' ')} [setting=value ...]"
     return f"{usage}\n\n{module.__doc__}\n{chosen}settings:\n{settings}"

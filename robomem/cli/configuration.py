@@ -1,6 +1,8 @@
 """conf/ and the words of the command line, composed by hydra and checked by the command's own dataclass."""
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,19 @@ def choices_of(command: str) -> dict[str, list[str]]:
     return choices
 
 
+def settings_of(command: str) -> dict[str, str]:
+    """The lines in conf/ that give each setting of `command` its default and say what it is, also inherited ones."""
+    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
+    file: Any = OmegaConf.create(text)
+    settings: dict[str, str] = {}
+    for entry in file.get("defaults", ()):
+        if isinstance(entry, str) and entry != "_self_":
+            settings |= settings_of(entry)
+    own = {match[1]: match[0] for match in re.finditer(r"^(\w+):.*(?:\n .*)*", text, re.MULTILINE)}
+    own.pop("defaults", None)
+    return settings | own
+
+
 def _check_words(command: str, overrides: Sequence[str]) -> None:
     """Every word is setting=value and the setting is known, by its first name."""
     known = sorted({*hydra_compose(command), *choices_of(command)})
@@ -92,8 +107,8 @@ def _check_words(command: str, overrides: Sequence[str]) -> None:
         if "=" not in word and not word.startswith("~"):
             raise BadSetting(f"'{word}' is not setting=value; settings: {', '.join(known)}")
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        name = str(override.key_or_group).split(".")[0]
-        if name not in known and name.split("@")[0] not in known:
+        group, name = override.get_key_element().lstrip("+~"), str(override.key_or_group).split(".")[0]
+        if group not in known and name not in known:
             raise UnknownName("setting", name, known)
 
 
@@ -102,6 +117,27 @@ def require_at_least(settings: Any, **least: float) -> None:
     for name, bound in least.items():
         if getattr(settings, name) < bound:
             raise ValueError(f"{name} is {getattr(settings, name)}, expected {bound} or more")
+
+
+def require_above_zero(settings: Any, *names: str) -> None:
+    """Raises ValueError at the first of the named settings that is not a finite number above 0."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value}, expected a finite number above 0")
+
+
+def require_one_task(settings: Any) -> None:
+    """Raises ValueError unless exactly one task is chosen."""
+    if len(settings.tasks) != 1:
+        raise ValueError(f"{len(settings.tasks)} tasks; choose one task: task=NAME; --help lists them")
+
+
+def require_weights(policies: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ValueError at the first of `policies`, by the word that chooses it, that has none: a demonstrator."""
+    for word, policy in policies.items():
+        if "path" not in policy:
+            raise ValueError(f"{word} is {policy['_target_']}, which has no weights; choose {word}=memoryvla")
 
 
 def one_line(error: BaseException) -> str:

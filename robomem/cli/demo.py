@@ -15,9 +15,8 @@ __all__ = ["Settings", "run"]
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     """A small evaluation with its stories."""
-    from robomem.report.page import write_demo_report
     from robomem.report.values import DemoReport
 
-    result = evaluation.evaluate(settings, folder, DemoReport, write_demo_report)
+    result = evaluation.evaluate(settings, folder, DemoReport)
     print(f"open {folder.path / 'report.html'}")
     return result

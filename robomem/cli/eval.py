@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robomem.cli.configuration import require_at_least
+from robomem.cli.configuration import require_above_zero, require_at_least, require_weights
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.cli.workers import Job, run_jobs
 from robomem.data.durable import cut_torn_line
+from robomem.errors import UnknownName
 
 Result = dict[str, Any]
 EPISODES = "episodes.jsonl"
@@ -32,7 +33,6 @@ class Settings:
     robot: dict[str, Any]
     kinematics: dict[str, Any]
     policies: dict[str, Any]
-    inference: dict[str, Any]
     episodes: int
     seed: int
     workers: int
@@ -44,24 +44,40 @@ class Settings:
         require_at_least(self, episodes=1, seed=0, workers=1, stories=0)
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"minutes is {self.minutes}, expected more than 0, or null for no limit")
+        require_above_zero(self, "max_chunk_age_s")
+        require_weights({f"policy@policies.{name}": policy for name, policy in self.policies.items()})
+        for arm, part in self.arms.items():
+            if part["policy"] not in self.policies:
+                raise UnknownName("policy", part["policy"], self.policies)
+            if "memories_of" in part:
+                self._require_keeper(arm, part["memories_of"])
+
+    def _require_keeper(self, arm: str, keeper: str) -> None:
+        """Raises ValueError unless `keeper` plays the policy of `arm`, which is given its memories, on its own."""
+        if keeper not in self.arms:
+            raise ValueError(f"arm '{arm}' is given the memories of arm '{keeper}': arm=[{keeper},{arm}]")
+        if "memories_of" in self.arms[keeper]:
+            raise ValueError(f"arm '{keeper}' is given memories itself and has none for arm '{arm}'")
+        if self.arms[keeper]["policy"] != self.arms[arm]["policy"]:
+            raise ValueError(f"arm '{arm}' is given the memories of arm '{keeper}', which plays another policy")
 
     @property
     def parts(self) -> dict[str, Any]:
         """What a worker builds."""
-        names = ("tasks", "arms", "robot", "kinematics", "policies", "inference")
+        names = ("tasks", "arms", "robot", "kinematics", "policies")
         return {name: getattr(self, name) for name in names}
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     """Every episode that is not there yet, then results and report."""
-    from robomem.report.page import write_eval_report
     from robomem.report.values import EvalReport
 
-    return evaluate(settings, folder, EvalReport, write_eval_report)
+    return evaluate(settings, folder, EvalReport)
 
 
-def evaluate(settings: Settings, folder: RunFolder, report: Any, write_report: Any) -> dict[str, Any]:
+def evaluate(settings: Settings, folder: RunFolder, report: Any) -> dict[str, Any]:
     """Plays, then writes what `report` makes of the rows, stories and facts; the results for summary.json."""
+    from robomem.report.page import write_eval_report
     from robomem.report.statistics import results
 
     begun = time.monotonic()
@@ -70,7 +86,7 @@ def evaluate(settings: Settings, folder: RunFolder, report: Any, write_report: A
     rows = rows_of(settings, episodes)
     facts = {"commit": str(commit()), "seeds": f"{settings.seed} and up", "wall time": f"{wall_s:.0f} s"}
     page = report(tuple(rows), notes_of(settings), stories=stories_of(settings, folder), facts=facts)
-    write_report(folder.path / "report.html", page)
+    write_eval_report(folder.path / "report.html", page)
     for row in rows:
         at = f"{row.success.mean:4.0%}  ({row.success.low:.0%} to {row.success.high:.0%} of {row.episodes})"
         print(f"{row.task:14} {row.arm:10} {at}")
@@ -79,10 +95,11 @@ def evaluate(settings: Settings, folder: RunFolder, report: Any, write_report: A
 
 def play_all(settings: Settings, folder: RunFolder) -> list[Result]:
     """All episodes asked for: those that an earlier call left in the folder, and the rest."""
-    path, setup = folder.path / EPISODES, fingerprint(settings)
+    path = folder.path / EPISODES
+    setups = {(task, arm): fingerprint(settings, task, arm) for task in settings.tasks for arm in settings.arms}
     asked = {(task, arm, seed) for task in settings.tasks for arm in settings.arms for seed in seeds_of(settings)}
     cut_torn_line(path)
-    done = {key: result for key, result in _kept(path, setup) if key in asked}
+    done = {key: result for key, result in _kept(path, setups) if key in asked}
     with (
         Shown({task: len(settings.arms) * settings.episodes for task in settings.tasks}) as shown,
         path.open("a") as log,
@@ -90,7 +107,7 @@ def play_all(settings: Settings, folder: RunFolder) -> list[Result]:
         for task in settings.tasks:
             shown.advance(task, steps=sum(key[0] == task for key in done))
         for _, result in run_jobs("robomem.cli.playing:play", jobs(settings, folder, set(done)), settings.workers):
-            log.write(json.dumps({"setup": setup, **result}) + "\n")
+            log.write(json.dumps({"setup": setups[result["task"], result["arm"]], **result}) + "\n")
             log.flush()
             done[result["task"], result["arm"], result["seed"]] = result
             shown.advance(result["task"], _note(settings, result["task"], list(done.values())))
@@ -118,12 +135,13 @@ def jobs(settings: Settings, folder: RunFolder, done: set[tuple[str, str, int]])
                 yield {"name": name, "seeds": pair, "wanted": wanted, "told": told, **shared}
 
 
-def fingerprint(settings: Settings) -> str:
-    """16 hexadecimal digits that change with anything that decides an episode: parts and weights."""
-    sha256 = hashlib.sha256(json.dumps([settings.parts["robot"], settings.policies, settings.max_chunk_age_s]).encode())
-    for policy in settings.policies.values():
-        if "path" in policy and Path(policy["path"]).is_file():
-            sha256.update(Path(policy["path"]).read_bytes())
+def fingerprint(settings: Settings, task: str, arm: str) -> str:
+    """16 hexadecimal digits that change with anything that decides an episode of `task` under `arm`: parts, weights."""
+    policy = settings.policies[settings.arms[arm]["policy"]]
+    parts = [settings.tasks[task], settings.arms[arm], policy, settings.robot, settings.kinematics]
+    sha256 = hashlib.sha256(json.dumps([*parts, settings.max_chunk_age_s]).encode())
+    if Path(policy["path"]).is_file():
+        sha256.update(Path(policy["path"]).read_bytes())
     return sha256.hexdigest()[:16]
 
 
@@ -165,14 +183,14 @@ def stories_of(settings: Settings, folder: RunFolder) -> tuple[Any, ...]:
     return tuple(load_story(path) for name in names if (path := folder.path / "stories" / name).exists())
 
 
-def _kept(path: Path, setup: str) -> Iterator[tuple[tuple[str, str, int], Result]]:
-    """Episodes of the same `setup` that an earlier call left."""
+def _kept(path: Path, setups: dict[tuple[str, str], str]) -> Iterator[tuple[tuple[str, str, int], Result]]:
+    """Episodes of the same setup, by (task, arm), that an earlier call left."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             result = json.loads(line)
         except ValueError:
             continue
-        if result.pop("setup") == setup:
+        if result.pop("setup") == setups.get((result["task"], result["arm"])):
             yield (result["task"], result["arm"], result["seed"]), result
 
 

@@ -17,7 +17,10 @@ COMMANDS = {
     "doctor": "what this machine can do, and what to install for the rest",
 }
 
-BENCHES = {"data", "policy"}
+BENCHES = {
+    "policy": "how long a policy step takes",
+    "data": "how many random windows of episodes are read a second",
+}
 
 USAGE = """usage: robomem <command> [setting=value ...]
 
@@ -29,11 +32,24 @@ commands:
 Every command takes out=DIR, the folder for its results; without it, outputs/<command>/<stamp>/.
 `robomem <command> --help` lists the settings of a command."""
 
+BENCH_USAGE = """usage: robomem bench <which> [setting=value ...]
+
+Says how fast it is on this machine.
+
+benches:
+{benches}
+
+`robomem bench <which> --help` lists the settings of a bench."""
+
 
 def usage() -> str:
     """What `robomem --help` prints."""
-    width = max(map(len, COMMANDS))
-    return USAGE.format(commands="\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items()))
+    return USAGE.format(commands=_listed(COMMANDS))
+
+
+def _listed(names: dict[str, str]) -> str:
+    width = max(map(len, names))
+    return "\n".join(f"  {name:{width}}  {what}" for name, what in names.items())
 
 
 def _which_bench(arguments: list[str]) -> str:
@@ -51,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     command = arguments.pop(0)
+    if command == "bench" and arguments[:1] in (["-h"], ["--help"]):
+        print(BENCH_USAGE.format(benches=_listed(BENCHES)))
+        return 0
     os.environ.setdefault("MUJOCO_GL", "egl")  # else mujoco looks for a display, in a process of its own
     try:
         if command not in COMMANDS:

@@ -6,11 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from robomem.cli.build import build, takes
+from robomem.cli.build import build
 from robomem.cli.configuration import BadSetting
 from robomem.cli.episode import run_episode
 from robomem.cli.session import Session
 from robomem.cli.story import Storyteller, save_story
+from robomem.control.inference import InlineInference
 
 Part = dict[str, Any]
 Result = dict[str, Any]
@@ -50,12 +51,12 @@ class _Pair:
         geometry = _shared(json.dumps(parts["kinematics"]))
         policy = _policy(json.dumps(parts["policies"][chosen["policy"]]), json.dumps(parts["kinematics"]))
         memory = build(chosen["memory"], **self._given(chosen, seed))
-        inference = build(parts["inference"], policy=policy, period_s=policy.period, arm=memory)
+        inference = InlineInference(policy, policy.period, arm=memory)
         teller = Storyteller(robot, inference) if story else None
         sinks = [teller] if teller else []
         outcome = run_episode(Session(robot, geometry, inference, "policy"), seed, sinks, self._max_chunk_age_s)
         if hasattr(memory, "history"):
-            self._histories.setdefault((chosen["policy"], seed), memory.history)
+            self._histories[arm, seed] = memory.history
         if teller and story:
             save_story(story, teller.story(arm, seed))
         counts = {key: outcome.counts[key] for key in ("ticks", "starved", "refused")}
@@ -63,20 +64,15 @@ class _Pair:
         return {**result, **counts, "actions_sha256": outcome.actions_sha256}
 
     def _given(self, chosen: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """What the arm's class takes: the memories of the partner's episode, played now if it was not yet."""
-        if "history" not in takes(chosen["memory"]):
+        """For an arm that needs them: the memories of the partner's episode, played now if it was not yet."""
+        if "memories_of" not in chosen:
             return {}
-        key = (chosen["policy"], self._partner[seed])
-        if key not in self._histories:
-            self.play(self._keeper(chosen["policy"]), self._partner[seed])
-        return {"history": self._histories[key]}
-
-    def _keeper(self, policy: str) -> str:
-        """The arm that plays `policy` with the memory it has."""
-        for arm, part in self._parts["arms"].items():
-            if part["policy"] == policy and "history" not in takes(part["memory"]):
-                return str(arm)
-        raise BadSetting("an arm that swaps memories needs another arm of the same policy that keeps them")
+        other = (chosen["memories_of"], self._partner[seed])
+        if other not in self._histories:
+            self.play(*other)
+        if other not in self._histories:
+            raise BadSetting(f"arm '{other[0]}' keeps no memories that another arm could be given")
+        return {"history": self._histories[other]}
 
 
 @cache

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from robomem.cli.configuration import require_at_least
+from robomem.cli.configuration import require_above_zero, require_at_least, require_weights
 from robomem.cli.runfolder import RunFolder
 from robomem.errors import StoreError
 from robomem.types import Frame
@@ -26,7 +26,6 @@ class Settings:
     robot: dict[str, Any]
     kinematics: dict[str, Any]
     policy: dict[str, Any]
-    inference: dict[str, Any]
     store: str
     episode: int
     against: str
@@ -35,8 +34,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_at_least(self, episode=0, threads=1)
+        require_above_zero(self, "max_chunk_age_s")
         if self.against not in AGAINST:
             raise ValueError(f"against is '{self.against}', expected one of: {', '.join(AGAINST)}")
+        if self.against == "policy":
+            require_weights({"policy": self.policy})
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
@@ -99,11 +101,12 @@ def _before_the_policy(
 ) -> tuple[bool, list[Frame]]:
     """The same pictures shown to the policy: what it was then, and what it wants now."""
     from robomem.cli.build import build
+    from robomem.control.inference import InlineInference
     from robomem.control.replay import replay
 
     kinematics = build(settings.kinematics)
     policy = build(settings.policy, kinematics=kinematics)
-    inference = build(settings.inference, policy=policy, period_s=policy.period)
+    inference = InlineInference(policy, policy.period)
     frames = replay(
         recorded, info["instruction"], inference, info["robot"]["hz"], max_chunk_age_s=settings.max_chunk_age_s,
         kinematics=kinematics, seed=info["seed"],

@@ -7,10 +7,8 @@ bit: `actions_sha256` in summary.json tells.
 from dataclasses import dataclass
 from typing import Any
 
-from robomem.cli.configuration import BadSetting, require_at_least
+from robomem.cli.configuration import require_above_zero, require_at_least, require_one_task
 from robomem.cli.runfolder import RunFolder, commit
-
-ONE_TASK = "choose one task: task=NAME; `robomem run --help` lists them"
 
 
 @dataclass
@@ -28,9 +26,11 @@ class Settings:
     max_chunk_age_s: float
 
     def __post_init__(self) -> None:
-        if len(self.tasks) != 1:
-            raise ValueError(f"{len(self.tasks)} tasks; {ONE_TASK}")
+        require_one_task(self)
         require_at_least(self, seed=0, threads=1)
+        require_above_zero(self, "max_chunk_age_s")
+        if self.inference["_target_"].endswith("ThreadedInference") and not self.realtime:
+            raise ValueError("inference=threaded thinks while time passes: it needs realtime=true")
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
@@ -50,8 +50,6 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     torch.set_num_threads(settings.threads)
     ((name, task),) = settings.tasks.items()
     session = build_session(task, settings.robot, settings.kinematics, settings.policy, settings.inference)
-    if settings.inference["_target_"].endswith("ThreadedInference") and not settings.realtime:
-        raise BadSetting("inference=threaded thinks while time passes: it needs realtime=true")
     with open_store(folder.path / "episodes", {"robot": settings.robot}) as store:
         recorder, frames = EpisodeRecorder(store), FrameList()
         teller = Storyteller(session.robot, session.inference)

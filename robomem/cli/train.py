@@ -6,16 +6,17 @@ policy.safetensors in the results' folder; report.html shows the losses and succ
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robomem.cli.configuration import require_at_least
+from robomem.cli.configuration import BadSetting, require_above_zero, require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.data.durable import cut_torn_line
 from robomem.errors import StoreError
+from robomem.types import Observation
 
 SUCCESS = "success.jsonl"
 PERCENT = 100
@@ -29,7 +30,6 @@ class Settings:
     tasks: dict[str, Any]
     robot: dict[str, Any]
     kinematics: dict[str, Any]
-    inference: dict[str, Any]
     method: dict[str, Any]
     demos: str
     frames: str | None
@@ -42,6 +42,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_at_least(self, seed=0, threads=1, episodes=0, first_seed=0)
+        require_above_zero(self, "max_chunk_age_s")
 
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
@@ -55,12 +56,14 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
 
     torch.set_num_threads(settings.threads)
     cut_torn_line(folder.path / SUCCESS)
+    train = instantiate(settings.method, _convert_="object")
+    config = train.keywords["config"]
+    evaluate = _evaluation(settings, folder, config.model.encoder) if settings.episodes else None
     at = Path(settings.demos)
     demos = [EpisodeStore.open(path) for path in store_folders(settings, at)]
     glances = [] if settings.encoder else [EpisodeStore.open(path) for path in store_folders(settings, at / "glances")]
-    train = instantiate(settings.method, _convert_="object")
     stages = STAGES[1:] if settings.encoder else STAGES
-    steps = {stage: getattr(train.keywords["config"], stage).steps for stage in stages}
+    steps = {stage: getattr(config, stage).steps for stage in stages}
     made_by = {"command": "train", "commit": commit(), "seed": settings.seed}
     with Shown({"prepare": PERCENT, "encode": PERCENT, **steps}) as shown:
         path = train(
@@ -70,7 +73,7 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
             folder=folder.path,
             made_by=made_by,
             progress=_progress(shown, steps),
-            evaluate=_evaluation(settings, folder) if settings.episodes else None,
+            evaluate=evaluate,
             prepared=Path(settings.frames) if settings.frames else None,
         )
     write_report(settings, folder)
@@ -98,22 +101,28 @@ def _progress(shown: Shown, steps: dict[str, int]) -> Callable[[str, int, int, d
     return progress
 
 
-def _evaluation(settings: Settings, folder: RunFolder) -> Callable[[Any, int], None]:
-    """Plays `episodes` of every task with the policy as it is, and notes the success."""
+def _evaluation(settings: Settings, folder: RunFolder, encoder: Any) -> Callable[[Any, int], None]:
+    """Plays `episodes` of every task with the policy as it is, and notes the success.
+
+    Raises BadSetting when the robots cannot be built, or do not see what `encoder`, its config, asks for.
+    """
     from robomem.cli.build import build
     from robomem.cli.episode import run_episode
     from robomem.cli.session import Session
+    from robomem.control.inference import InlineInference
 
     geometry = build(settings.kinematics)
+    robots = {name: build(settings.robot, task=build(task)) for name, task in settings.tasks.items()}
+    for robot in robots.values():
+        check_pictures(robot.observe(), encoder.cameras, encoder.image_size)
+        robot.close()
 
     def evaluate(policy: Any, step: int) -> None:
         if any(entry["step"] == step for entry in _kept(folder)):
             return  # played before an interruption
         success = {}
-        for name, task in settings.tasks.items():
-            robot = build(settings.robot, task=build(task))
-            inference = build(settings.inference, policy=policy, period_s=policy.period)
-            session = Session(robot, geometry, inference, "policy")
+        for name, robot in robots.items():
+            session = Session(robot, geometry, InlineInference(policy, policy.period), "policy")
             seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
             won = [run_episode(session, seed, [], settings.max_chunk_age_s).success for seed in seeds]
             success[name] = sum(won) / len(won)
@@ -122,6 +131,15 @@ def _evaluation(settings: Settings, folder: RunFolder) -> Callable[[Any, int], N
             log.write(json.dumps({"step": step, **success}) + "\n")
 
     return evaluate
+
+
+def check_pictures(obs: Observation, cameras: Sequence[str], size: int) -> None:
+    """Raises BadSetting unless `obs` has square pictures of `size` [px] from all `cameras`."""
+    if missing := [name for name in cameras if name not in obs.images]:
+        raise BadSetting(f"the method needs camera '{missing[0]}'; robot.cameras: {', '.join(obs.images)}")
+    for name in cameras:
+        if (shape := obs.images[name].shape) != (size, size, 3):
+            raise BadSetting(f"robot.image_size: camera '{name}' gives {shape}, the method expects {(size, size, 3)}")
 
 
 def _kept(folder: RunFolder) -> list[dict[str, float]]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from typing import Any
 
@@ -74,14 +74,16 @@ class _Worker:
         """Start on `job`; None lets the process end. True when there was a job."""
         self.job = job
         stdin = self._process.stdin
-        if stdin is None or job is None:
-            return False
+        assert stdin is not None
         try:
-            stdin.write(json.dumps(job) + "\n")
-            stdin.flush()
+            if job is None:
+                stdin.close()
+            else:
+                stdin.write(json.dumps(job) + "\n")
+                stdin.flush()
         except BrokenPipeError:
             pass  # it has died: its "" is on the way
-        return True
+        return job is not None
 
     def last_words(self) -> str:
         """Why the process ended."""
@@ -92,7 +94,7 @@ class _Worker:
 
     def end(self) -> None:
         """End the process; what it has kept stays kept."""
-        with self._process:  # closes its pipes
+        with suppress(BrokenPipeError), self._process:  # closes its pipes; what it did not live to read is in one
             self._process.terminate()
             for listener in self._listeners:
                 listener.join()

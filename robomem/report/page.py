@@ -14,7 +14,7 @@ from markupsafe import Markup
 from robomem.report.pictures import data_uri
 from robomem.report.plots import commands_svg, curves_svg, lateness_svg
 from robomem.report.timeline import Timeline, timeline
-from robomem.report.values import DemoReport, EpisodeStory, EvalReport, EvalRow, RunReport, TaskNote, TrainReport
+from robomem.report.values import EpisodeStory, EvalReport, EvalRow, RunReport, TaskNote, TrainReport
 from robomem.report.video import webm
 
 ARMS = {
@@ -50,11 +50,6 @@ class _StoryView:
     story: EpisodeStory
     timeline: Timeline | None
     video: str
-
-
-def write_demo_report(path: Path, report: DemoReport) -> None:
-    """Write the page of `make demo`: results, then an episode of every task with its memory, at `path`."""
-    write_eval_report(path, report)
 
 
 def write_eval_report(path: Path, report: EvalReport) -> None:

@@ -83,6 +83,7 @@ def test_an_interruption_keeps_every_acknowledged_episode(tmp_path: Path) -> Non
         (["robot.camera_hz=7"], "expected a whole number"),
         (["robot.cameras=[frnt]"], "no camera 'frnt'; known: "),
         (["robot.camera=front"], "camera"),
+        (["policy=memoryvla"], "demonstrates nothing; choose policy=demonstrator"),
     ],
 )
 def test_bad_input_gets_one_line(tmp_path: Path, words: list[str], said: str) -> None:

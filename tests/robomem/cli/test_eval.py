@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robomem.cli.configuration import compose
+from robomem.cli.configuration import BadSetting, compose
 from robomem.cli.eval import EPISODES, Settings, fingerprint, jobs
 from robomem.cli.main import main
+from robomem.cli.playing import play
 from robomem.cli.runfolder import RunFolder
 from robomem.cli.story import load_story, save_story
 from robomem.report.values import EpisodeStory
@@ -68,13 +69,68 @@ def test_evaluating_again_plays_only_what_is_missing(evaluated: Path, words: lis
     assert summary_of(evaluated)["results"] == before
 
 
-def test_results_of_other_weights_are_not_taken_over(words: list[str], tmp_path: Path) -> None:
-    one: Settings = compose("eval", words, Settings).settings
-    save_random_policy(tmp_path / "other.safetensors", seed=2)
-    other: Settings = compose(
-        "eval", [*words, f"policies.trained.path={tmp_path / 'other.safetensors'}"], Settings
-    ).settings
-    assert fingerprint(one) != fingerprint(other)
+def played(words: list[str], arms: list[str], *others: str) -> dict[tuple[str, int], str]:
+    """The actions of two short episodes under each of `arms`, as a worker plays them."""
+    settings: Settings = compose("eval", [*words, *others], Settings).settings
+    wanted = [(arm, seed) for arm in arms for seed in (0, 1)]
+    results = play("push_buttons", [0, 1], wanted, [], settings.parts, settings.max_chunk_age_s, "")
+    return {(result["arm"], result["seed"]): result["actions_sha256"] for result in results}
+
+
+def test_the_swapped_memory_is_the_other_episodes_also_after_an_interruption(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.tasks.push_buttons.PushButtons.max_s", 1.0)
+    whole, rest = played(words, ["memory", "swapped"]), played(words, ["swapped"])
+    assert rest == {key: actions for key, actions in whole.items() if key[0] == "swapped"}
+
+
+def test_an_arm_that_keeps_nothing_cannot_give_it(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.tasks.push_buttons.PushButtons.max_s", 1.0)
+    with pytest.raises(BadSetting, match="arm 'blank' keeps no memories that another arm could be given"):
+        played(words, ["swapped"], "arms.swapped.memories_of=blank")
+
+
+@pytest.mark.parametrize(
+    ("word", "changed"),
+    [
+        ("policies.trained.path={other}", {"memory", "blank", "swapped"}),
+        ("policies.twin.path={other}", {"no_memory"}),
+        ("arms.swapped.memory.offset=0", {"swapped"}),
+        ("tasks.push_buttons._target_=x", set(ARMS)),
+        ("robot.disturbance=0.01", set(ARMS)),
+        ("kinematics.mjcf=x", set(ARMS)),
+        ("max_chunk_age_s=1", set(ARMS)),
+        ("workers=1", set()),
+        ("tasks.guess_where._target_=x", set()),
+    ],
+)
+def test_results_of_other_settings_are_not_taken_over(
+    words: list[str], tmp_path: Path, word: str, changed: set[str]
+) -> None:
+    other = save_random_policy(tmp_path / "other.safetensors", seed=2)
+    before: Settings = compose("eval", words, Settings).settings
+    after: Settings = compose("eval", [*words, word.format(other=other)], Settings).settings
+    prints = {arm: [fingerprint(made, "push_buttons", arm) for made in (before, after)] for arm in ARMS}
+    assert {arm for arm, (one, two) in prints.items() if one != two} == changed
+
+
+def test_other_weights_in_the_same_file_are_not_taken_over(words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "policy.safetensors"
+    settings: Settings = compose("eval", [*words, f"policies.trained.path={path}"], Settings).settings
+    prints = set()
+    for seed in range(2):
+        save_random_policy(path, seed=seed)
+        prints.add(fingerprint(settings, "push_buttons", "memory"))
+    assert len(prints) == 2
+
+
+def test_a_demonstrator_is_refused_and_a_policy_is_not(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["eval", "policy@policies.trained=demonstrator", f"out={tmp_path}"]) == 2
+    said = "policy@policies.trained is sim.experts.Demonstrator, which has no weights; choose"
+    assert capsys.readouterr().err == f"robomem eval: {said} policy@policies.trained=memoryvla\n"
+    twin: Settings = compose("eval", ["policy@policies.trained=memoryvla_no_memory"], Settings).settings
+    assert twin.policies["trained"] == twin.policies["twin"]
 
 
 def test_no_episode_is_begun_after_the_time_is_up(words: list[str], tmp_path: Path) -> None:
@@ -114,7 +170,13 @@ def test_a_story_is_read_back_as_it_was(tmp_path: Path) -> None:
     [
         ("minutes=0", "minutes is 0.0, expected more than 0"),
         ("arm=blind", "no arm 'blind'; known: all, blank, memory, no_memory, swapped"),
-        ("arm=swapped", "an arm that swaps memories needs another arm"),
+        ("arm=swapped", "arm 'swapped' is given the memories of arm 'memory': arm=[memory,swapped]"),
+        ("arm=[blank,swapped]", "arm 'swapped' is given the memories of arm 'memory': arm=[memory,swapped]"),
+        ("arms.swapped.memories_of=swapped", "is given memories itself and has none for arm 'swapped'"),
+        ("arms.blank.policy=twins", "no policy 'twins'; known: trained, twin"),
+        ("arms.swapped.memories_of=no_memory", "which plays another policy"),
+        ("inference=threaded", "no setting 'inference'"),
+        ("max_chunk_age_s=0", "max_chunk_age_s is 0.0, expected a finite number above 0"),
         ("policies.trained.path=nowhere", "no checkpoint at nowhere"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from robomem.cli.main import BENCHES, main
 from tests.robomem.cli.call import robomem, summary_of
 
 
@@ -29,6 +30,25 @@ def test_help_of_a_command_lists_its_settings() -> None:
     answer = robomem("doctor", "--help")
     assert answer.returncode == 0
     assert "min_disk_gb: " in answer.stdout
+
+
+def test_help_lists_inherited_settings_and_every_setting_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--help"]) == 0
+    settings = capsys.readouterr().out.split("settings:\n")[1].splitlines()
+    assert [line.split(":")[0].strip() for line in settings] == [
+        "out", "episodes", "seed", "workers", "minutes", "stories", "max_chunk_age_s",
+    ]  # fmt: skip
+    assert "  minutes: 3.5 " in settings[4]
+    assert main(["collect", "--help"]) == 0
+    assert "\n  robot:\n    disturbance: 0.015" in capsys.readouterr().out
+
+
+def test_help_of_bench_lists_the_benches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n  {name} " in told for name in BENCHES)
+    assert main(["bench", "policy", "--help"]) == 0
+    assert "steps: 200" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from robomem.cli.main import main
 from tests.robomem.cli.call import robomem, start, summary_of
 
 SMALL = (
@@ -67,6 +68,27 @@ def test_whoever_brings_an_encoder_needs_no_glances(demos: Path, tmp_path: Path)
     answer = robomem("train", *SMALL, f"encoder={encoder}", f"demos={tmp_path}", f"out={tmp_path / 'run'}")
     assert answer.returncode == 1
     assert f"no checkpoint at {encoder}" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("max_chunk_age_s=0", "max_chunk_age_s is 0.0, expected a finite number above 0"),
+        ("max_chunk_age_s=nan", "max_chunk_age_s is nan, expected a finite number above 0"),
+        ("robot.hz=7", "expected a whole number"),
+        ("robot.image_size=32", "camera 'front' gives (32, 32, 3), the method expects (64, 64, 3)"),
+        ("robot.cameras=[front]", "the method needs camera 'wrist'; robot.cameras: front"),
+        ("inference=threaded", "no setting 'inference'"),
+    ],
+)
+def test_what_would_fail_at_the_first_evaluation_is_said_before_the_training(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], word: str, said: str
+) -> None:
+    words = (word, "task=push_buttons", f"demos={tmp_path / 'none'}", f"out={tmp_path / 'run'}")
+    assert main(["train", *words]) == 2
+    err = capfd.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
 
 
 def test_missing_demonstrations_are_named_with_how_to_make_them(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robomem.report.page import write_demo_report, write_eval_report, write_run_report, write_train_report
+from robomem.report.page import write_eval_report, write_run_report, write_train_report
 from robomem.report.values import Curve, DemoReport, RunReport, TaskNote, TrainReport
 from tests.robomem.report.content import evaluation, picture, snapshots, story
 
@@ -70,7 +70,7 @@ def pages(folder: Path, text: str = "plain") -> dict[str, str]:
     )
     curves = (Curve(text, [0, 1], [1.0, 0.5]),)
     write_eval_report(folder / "eval.html", report)
-    write_demo_report(folder / "demo.html", DemoReport(report.rows, report.tasks, (), report.stories, report.facts))
+    write_eval_report(folder / "demo.html", DemoReport(report.rows, report.tasks, (), report.stories, report.facts))
     write_train_report(folder / "train.html", TrainReport(curves, curves, {text: text}, text, text))
     write_run_report(
         folder / "run.html", run_report(story=shown, refused=((0.1, text),), facts={text: text}, lead=text)
@@ -121,7 +121,7 @@ def test_a_demo_of_three_episodes_stays_small(tmp_path: Path) -> None:
         np.clip(picture(90, 240, 320) + noise.normal(0, 2, (240, 320, 3)), 0, 255).astype(np.uint8) for _ in range(60)
     ]
     long = story(frames=frames, snapshots=snapshots(150, 16, 0.2))
-    write_demo_report(tmp_path / "demo.html", DemoReport(evaluation().rows, stories=(long, long, long)))
+    write_eval_report(tmp_path / "demo.html", DemoReport(evaluation().rows, stories=(long, long, long)))
     assert (tmp_path / "demo.html").stat().st_size < 6e6
 
 
