@@ -53,5 +53,6 @@ def counts_of(frames: Sequence[Frame], hz: float) -> dict[str, Any]:
         "late": int((late_s > LATE_SHARE / hz).sum()),
         "starved": sum(frame.starved for frame in frames),
         "refused": sum(frame.refused != "" for frame in frames),
+        "skipped": int((late_s * hz).astype(int).sum()),
         "lateness_us": {name: float(np.percentile(late_s, share)) * 1e6 for name, share in PERCENTILES.items()},
     }

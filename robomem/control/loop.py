@@ -110,9 +110,9 @@ class ControlLoop:
         return frame
 
     def summary(self) -> dict[str, object]:
-        """Counts so far and the lateness [us], under the names of `summary.json`."""
+        """Counts so far and the lateness [us], under the names of `summary.json`; `skipped` are deadlines."""
         counts = {"ticks": self.ticks, "late": self.late, "starved": self.starved, "refused": self.refused}
-        return {**counts, "lateness_us": self._rate.lateness_us()}
+        return {**counts, "skipped": self._rate.skipped, "lateness_us": self._rate.lateness_us()}
 
     def _obey(self, event: Event, obs: Observation) -> str:
         """Does what `event` asks; in words, what of it was refused."""

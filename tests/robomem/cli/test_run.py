@@ -12,7 +12,8 @@ from robomem.data.store import EpisodeStore
 from tests.robomem.cli.call import summary_of
 from tests.robomem.cli.random_policy import QUICK, save_random_policy
 
-KEYS = {"actions_sha256", "success", "ticks", "late", "starved", "refused", "lateness_us", "seed", "commit", "versions"}
+COUNTS = {"ticks", "late", "starved", "refused", "skipped"}
+KEYS = {"actions_sha256", "success", *COUNTS, "lateness_us", "seed", "commit", "versions"}
 
 
 @pytest.fixture(scope="module")

@@ -220,11 +220,11 @@ def test_the_summary_tells_the_counts_and_the_lateness() -> None:
     rig = Rig()
     rig.tick(Start("go"))
     rig.tick(Release())
-    rig.arm.t += 1.5 * DT
+    rig.arm.t += 2.5 * DT
     rig.tick()
     lateness_us = rig.loop.summary().pop("lateness_us")
-    counts = {"ticks": 3, "late": 1, "starved": 3, "refused": 1}
+    counts = {"ticks": 3, "late": 1, "starved": 3, "refused": 1, "skipped": 1}
     assert rig.loop.summary() == counts | {"lateness_us": lateness_us}
     assert isinstance(lateness_us, dict)
     assert lateness_us["p50"] == 0.0
-    assert lateness_us["max"] == DT / 2 * 1e6
+    assert lateness_us["max"] == 1.5 * DT * 1e6
