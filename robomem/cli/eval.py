@@ -167,9 +167,9 @@ def notes_of(settings: Settings) -> tuple[Any, ...]:
 
     from robomem.report.values import TaskNote
 
-    classes = {name: get_class(part["_target_"]) for name, part in settings.tasks.items()}
+    classes: dict[str, Any] = {name: get_class(part["_target_"]) for name, part in settings.tasks.items()}
     return tuple(
-        TaskNote(name, name.replace("_", " ").capitalize(), inspect.getdoc(inspect.getmodule(made)) or "")
+        TaskNote(name, name.replace("_", " ").capitalize(), inspect.getdoc(inspect.getmodule(made)) or "", made.chance)
         for name, made in classes.items()
     )
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "run one episode and report on it",
     "replay": "feed a stored episode back and say where it first differs",
     "eval": "success on unseen seeds, and what the memory is worth",
+    "compare": "evaluations side by side: training seeds, and their median",
     "collect": "record demonstrations for training",
     "train": "train a policy on what was collected",
     "bench": "how fast it is: bench policy, bench data",
@@ -24,7 +25,7 @@ BENCHES = {
 
 USAGE = """usage: robomem <command> [setting=value ...]
 
-A control stack for robot arms that remember and can be corrected.
+A control stack for robot arms that remember.
 
 commands:
 {commands}

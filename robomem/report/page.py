@@ -14,7 +14,7 @@ from markupsafe import Markup
 from robomem.report.pictures import data_uri
 from robomem.report.plots import commands_svg, curves_svg, lateness_svg
 from robomem.report.timeline import Timeline, timeline
-from robomem.report.values import EpisodeStory, EvalReport, EvalRow, RunReport, TaskNote, TrainReport
+from robomem.report.values import CompareReport, EpisodeStory, EvalReport, EvalRow, RunReport, TaskNote, TrainReport
 from robomem.report.video import webm
 
 ARMS = {
@@ -65,6 +65,11 @@ def write_eval_report(path: Path, report: EvalReport) -> None:
         arms={arm: ARMS[arm] for arm in ARMS if arm in arms} if len(arms) > 1 else {},
         has_memory="memory" in arms and len(arms) > 1,
     )
+
+
+def write_compare_report(path: Path, report: CompareReport) -> None:
+    """Write evaluations side by side at `path`."""
+    _write(path, "compare.html", report=report)
 
 
 def write_train_report(path: Path, report: TrainReport) -> None:

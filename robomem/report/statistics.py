@@ -1,13 +1,13 @@
 """Intervals and the rows that `summary.json` and every success table are made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from robomem.report.values import Estimate, EvalRow, SeedRow
+from robomem.report.values import Estimate, EvalRow, RunRow
 
 Z_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 RESAMPLES = 4000
@@ -78,24 +78,36 @@ def _rounded(record: dict[str, Any]) -> dict[str, Any]:
     return {name: rounded(value) for name, value in record.items()}
 
 
-def seed_table(runs: Mapping[int, Sequence[EvalRow]], arm: str = "memory") -> tuple[SeedRow, ...]:
-    """Success of every training seed by arm and task; the median seed is that of `arm`, by its mean over tasks.
+def rows_from(results: Sequence[Mapping[str, Any]]) -> list[EvalRow]:
+    """The rows of a summary.json's `results`. Raises KeyError or TypeError when they are none."""
+    return [
+        EvalRow(**{**row, "success": Estimate(**row["success"]), "score": Estimate(**row["score"])}) for row in results
+    ]
 
-    `runs` training seed -> its rows. An even number of seeds has two middle ones; the worse is taken.
+
+def median_table(runs: Mapping[str, Sequence[EvalRow]], arm: str) -> tuple[RunRow, ...]:
+    """Success of every run by arm and task; the median run is that of `arm`, by its mean over tasks.
+
+    Of an even number of runs two are in the middle; the worse is taken. Raises ValueError unless every run has `arm`,
+    on the same tasks.
     """
     table = [
-        SeedRow(
-            seed=seed,
+        RunRow(
+            run=run,
             arm=each_arm,
-            success={row.task: row.success.mean for row in rows if row.arm == each_arm},
+            success={row.task: row.success for row in rows if row.arm == each_arm},
             mean=float(np.mean([row.success.mean for row in rows if row.arm == each_arm])),
             is_median=False,
         )
-        for seed, rows in runs.items()
+        for run, rows in runs.items()
         for each_arm in dict.fromkeys(row.arm for row in rows)
     ]
-    ranked = sorted((row.mean, row.seed) for row in table if row.arm == arm)
-    if not ranked:
-        raise ValueError(f"no row of arm '{arm}'; arms: {', '.join(sorted({row.arm for row in table}))}")
+    tasks = {row.run: sorted(row.success) for row in table if row.arm == arm}
+    for run, rows in runs.items():
+        if run not in tasks:
+            raise ValueError(f"{run} has no arm '{arm}'; it has: {', '.join(sorted({row.arm for row in rows}))}")
+        if tasks[run] != (expected := next(iter(tasks.values()))):
+            raise ValueError(f"{run} is of the tasks {', '.join(tasks[run])}, expected {', '.join(expected)}")
+    ranked = sorted((row.mean, row.run) for row in table if row.arm == arm)
     median = ranked[(len(ranked) - 1) // 2][1]
-    return tuple(SeedRow(row.seed, row.arm, row.success, row.mean, row.seed == median) for row in table)
+    return tuple(replace(row, is_median=row.run == median) for row in table)

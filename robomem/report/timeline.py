@@ -127,7 +127,7 @@ def _steps(
             for entry in snapshot.entries
         ]
         pictures = [cameras.add(snapshot.images[name]) for name in names if name in snapshot.images]
-        steps.append({"t": round(snapshot.t, 3), "note": snapshot.note, "pictures": pictures, "entries": entries})
+        steps.append({"t": round(snapshot.t, 3), "pictures": pictures, "entries": entries})
         before = {_identity(entry) for entry in snapshot.entries}
     events = [[round(t, 3), text] for t, text in story.events]
     return {

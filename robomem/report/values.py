@@ -53,12 +53,12 @@ class EvalRow:
 
 
 @dataclass(frozen=True)
-class SeedRow:
-    """Success rates of one training seed under one arm; `is_median` marks the seed that ships."""
+class RunRow:
+    """Success by task of one `run`, a training seed say, under one arm; `is_median` marks the run in the middle."""
 
-    seed: int
+    run: str
     arm: str
-    success: Mapping[str, float]
+    success: Mapping[str, Estimate]
     mean: float
     is_median: bool
 
@@ -115,20 +115,19 @@ class HeldEntry(Protocol):
 class MemorySnapshot:
     """The memory at one policy step, at `t` [s]: the entries held, oldest first, and what the cameras saw.
 
-    `images` camera name -> uint8 (h, w, 3). `note` is any short text on this step.
+    `images` camera name -> uint8 (h, w, 3).
     """
 
     t: float
     entries: tuple[EntryView, ...]
     images: Mapping[str, Image] = field(default_factory=dict)
-    note: str = ""
 
     def __post_init__(self) -> None:
         for name, image in self.images.items():
             _check_image(f"image '{name}'", image)
 
     @classmethod
-    def of(cls, t: float, entries: Sequence[HeldEntry], images: Mapping[str, Image], note: str = "") -> Self:
+    def of(cls, t: float, entries: Sequence[HeldEntry], images: Mapping[str, Image]) -> Self:
         """The snapshot of `MemoryState.entries()`; an entry without a picture is shown grey."""
         views = (
             EntryView(
@@ -140,7 +139,7 @@ class MemorySnapshot:
             )
             for entry in entries
         )
-        return cls(t, tuple(views), images, note)
+        return cls(t, tuple(views), images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +178,6 @@ class EvalReport:
 
     rows: tuple[EvalRow, ...]
     tasks: tuple[TaskNote, ...] = ()
-    seeds: tuple[SeedRow, ...] = ()
     stories: tuple[EpisodeStory, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     title: str = "Evaluation"
@@ -191,6 +189,16 @@ class DemoReport(EvalReport):
     """The page that `make demo` ends in: an evaluation with an episode of every task."""
 
     title: str = "An arm that remembers"
+
+
+@dataclass(frozen=True, eq=False)
+class CompareReport:
+    """Evaluations side by side."""
+
+    rows: tuple[RunRow, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    title: str = "Side by side"
+    lead: str = "Success on the same tasks, run by run. The median is by the mean over the tasks."
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,6 +65,7 @@ class GuessWhere(Task):
 
     name = "guess_where"
     max_s = 15.0
+    chance = 1 / 3
 
     def __init__(self) -> None:
         super().__init__()

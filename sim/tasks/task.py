@@ -51,6 +51,7 @@ class Task(ABC):
 
     name: ClassVar[str]
     max_s: ClassVar[float]  # s, an episode is cut here
+    chance: ClassVar[float | None] = None  # success rate of who guesses, where there is something to guess
 
     instruction: str
     model: mujoco.MjModel

@@ -192,7 +192,7 @@ class Story {
     const now = this.find(".now");
     if (!now) return;
     const recent = this.events.filter(([t]) => t <= step.t && t > step.t - 1.5).at(-1);
-    now.textContent = step.note || (recent ? recent[1] : "");
+    now.textContent = recent ? recent[1] : "";
     now.hidden = now.textContent === "";
   }
 

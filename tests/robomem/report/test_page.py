@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robomem.report.page import write_eval_report, write_run_report, write_train_report
-from robomem.report.values import Curve, DemoReport, RunReport, TaskNote, TrainReport
+from robomem.report.page import write_compare_report, write_eval_report, write_run_report, write_train_report
+from robomem.report.values import CompareReport, Curve, DemoReport, Estimate, RunReport, RunRow, TaskNote, TrainReport
 from tests.robomem.report.content import evaluation, picture, snapshots, story
 
 ATTACK = """</script><script>alert(1)</script><img src=x onerror="alert(2)">'"<!--{{ 7 * 7 }}"""
-KINDS = ("eval", "demo", "train", "run")
+KINDS = ("eval", "demo", "compare", "train", "run")
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
 
@@ -70,7 +70,9 @@ def pages(folder: Path, text: str = "plain") -> dict[str, str]:
     )
     curves = (Curve(text, [0, 1], [1.0, 0.5]),)
     write_eval_report(folder / "eval.html", report)
-    write_eval_report(folder / "demo.html", DemoReport(report.rows, report.tasks, (), report.stories, report.facts))
+    write_eval_report(folder / "demo.html", DemoReport(report.rows, report.tasks, report.stories, report.facts))
+    row = RunRow(text, text, {text: Estimate(0.5, 0.4, 0.6)}, 0.5, True)
+    write_compare_report(folder / "compare.html", CompareReport((row,), {text: text}, text, text))
     write_train_report(folder / "train.html", TrainReport(curves, curves, {text: text}, text, text))
     write_run_report(
         folder / "run.html", run_report(story=shown, refused=((0.1, text),), facts={text: text}, lead=text)

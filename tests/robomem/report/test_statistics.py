@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from robomem.report.statistics import bootstrap, eval_row, results, seed_table, wilson
-from robomem.report.values import Estimate
+from robomem.report.statistics import bootstrap, eval_row, median_table, results, rows_from, wilson
+from robomem.report.values import Estimate, EvalRow
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (95, 100), (1, 3), (333, 1000)])
@@ -82,28 +82,49 @@ def test_eval_row_refuses_lists_of_different_length() -> None:
         eval_row("t", "p", "memory", [True, False], [1.0], [1, 2])
 
 
-def test_seed_table_marks_the_median_seed_in_every_arm() -> None:
+def of(successes: list[bool], arm: str = "memory", task: str = "t") -> EvalRow:
+    n = len(successes)
+    return eval_row(task, "p", arm, successes, [float(success) for success in successes], [1] * n)
+
+
+def test_the_median_run_is_marked_in_every_arm() -> None:
     runs = {
-        seed: [
-            eval_row("t", "p", "memory", [True] * good + [False] * (10 - good), [1.0] * 10, [1] * 10),
-            eval_row("t", "p", "no_memory", [False] * 10, [0.0] * 10, [1] * 10),
-        ]
-        for seed, good in {1: 10, 2: 8, 3: 9}.items()
+        name: [of([True] * good + [False] * (10 - good)), of([False] * 10, "no_memory")]
+        for name, good in {"a": 10, "b": 8, "c": 9}.items()
     }
-    table = seed_table(runs)
-    assert [(row.seed, row.arm, row.mean) for row in table if row.is_median] == [
-        (3, "memory", 0.9),
-        (3, "no_memory", 0),
+    table = median_table(runs, "memory")
+    assert [(row.run, row.arm, row.mean) for row in table if row.is_median] == [
+        ("c", "memory", 0.9),
+        ("c", "no_memory", 0),
     ]
     assert len(table) == 6
 
 
-def test_seed_table_of_two_seeds_takes_the_worse() -> None:
-    runs = {seed: [eval_row("t", "p", "memory", [ok], [1.0], [1])] for seed, ok in ((1, True), (2, False))}
-    assert [row.seed for row in seed_table(runs) if row.is_median] == [2]
+def test_the_median_is_by_the_mean_over_tasks() -> None:
+    runs = {
+        "even": [of([True] * 3 + [False]), of([True] * 3 + [False], task="u")],
+        "best": [of([True] * 4), of([True] * 4, task="u")],
+        "worst": [of([True] * 4), of([False] * 4, task="u")],
+    }
+    assert {row.run for row in median_table(runs, "memory") if row.is_median} == {"even"}
 
 
-def test_seed_table_names_the_arms_it_has() -> None:
-    runs = {1: [eval_row("t", "p", "blank", [True], [1.0], [1])]}
-    with pytest.raises(ValueError, match="no row of arm 'memory'; arms: blank"):
-        seed_table(runs)
+def test_the_median_of_two_runs_is_the_worse() -> None:
+    runs = {name: [of([ok])] for name, ok in (("a", True), ("b", False))}
+    assert [row.run for row in median_table(runs, "memory") if row.is_median] == ["b"]
+
+
+def test_runs_that_cannot_be_compared_are_named() -> None:
+    with pytest.raises(ValueError, match="b has no arm 'memory'; it has: blank"):
+        median_table({"a": [of([True])], "b": [of([True], "blank")]}, "memory")
+    with pytest.raises(ValueError, match="b is of the tasks u, expected t"):
+        median_table({"a": [of([True])], "b": [of([True], task="u")]}, "memory")
+
+
+def test_rows_are_read_again_from_a_summary() -> None:
+    rows = [of([True, False]), of([False, False], "blank")]
+    read = rows_from(json.loads(json.dumps(results(rows))))
+    assert [(row.task, row.arm, row.episodes, row.success.mean) for row in read] == [
+        ("t", "memory", 2, 0.5),
+        ("t", "blank", 2, 0.0),
+    ]
