@@ -112,7 +112,8 @@ class TaskEnv(gymnasium.Env[Seen, FloatArray]):
         obs = self.robot.observe()
         seen = {"joint_pos": obs.joint_pos, "joint_vel": obs.joint_vel, "gripper": np.array([obs.gripper])}
         clipped = {name: np.clip(seen[name], box.low, box.high) for name, box in self._boxes.items()}
-        return {**obs.images, **clipped, "instruction": self.task.instruction}
+        images = {name: image.copy() for name, image in obs.images.items()}  # the caller's own, as gymnasium promises
+        return {**images, **clipped, "instruction": self.task.instruction}
 
     def _info(self) -> dict[str, Any]:
         return {"success": self.task.success(), "score": self._score}
