@@ -110,13 +110,15 @@ class Block(nn.Module):
     def forward(self, x: Tensor, constant: Constant, modulated: Tensor) -> Tensor:
         """`x` (B, h, D); `modulated` (B, 6, 1, D)."""
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulated.unbind(1)
-        q, k, v = self._split(self.qkv(torch.addcmul(shift_a, self.norm(x), scale_a)), 3)
+        told = torch.addcmul(shift_a, self.norm(x), scale_a)
+        q, k, v = self._split(self.qkv(told.flatten(0, 1)).view(*x.shape[:2], -1), 3)
         attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        x = torch.addcmul(x, gate_a, self.out_self(attended))
+        x = torch.addcmul(x, gate_a, self.out_self(attended.flatten(0, 1)).view_as(x))
         scores = torch.baddbmm(constant.bias, self.norm_cross(x), constant.keys)
         share = scores.unflatten(-1, (self.heads, -1)).softmax(dim=-1).flatten(2)
         x = torch.baddbmm(x, share, constant.values)
-        return torch.addcmul(x, gate_f, self.feed(torch.addcmul(shift_f, self.norm(x), scale_f)))
+        told = torch.addcmul(shift_f, self.norm(x), scale_f)
+        return torch.addcmul(x, gate_f, self.feed(told.flatten(0, 1)).view_as(x))
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         return x.view(*x.shape[:2], parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)

@@ -36,6 +36,14 @@ class Sampler:
             set_alpha_to_one=True,
         )
         self.scheduler.set_timesteps(config.steps)
+        self.updates = tuple(self._update(t) for t in self.scheduler.timesteps)
+
+    def _update(self, t: Tensor) -> tuple[float, float]:
+        """How much of the noisy chunk and of the prediction the step at `t` takes: without fresh noise it is linear in
+        both (DDIM, Song et al. 2021, eq. 12), so the scheduler is asked once, not at every step of every chunk."""
+        none, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        keep, take = (self.scheduler.step(of_it, t, of_x).prev_sample for of_it, of_x in ((none, one), (one, none)))
+        return keep.item(), take.item()
 
     def loss(self, dit: DiT, actions: Tensor, condition: Condition, weight: Tensor, noise: torch.Generator) -> Tensor:
         """Mean squared error of the prediction for clean `actions` (B, h, d), each by `weight` (B, h, d), 0: padded."""
@@ -70,11 +78,11 @@ class Sampler:
         both = dit.prepare(given, times.to(device).expand(len(given.body), -1))
         known = both.first(batch)
         x = torch.randn(batch, dit.config.horizon, dit.config.action_dim, generator=noise).to(device)
-        for step, t in enumerate(times):
+        for step, (keep, take) in enumerate(self.updates):
             if step < guided:
                 with_it, without = dit(torch.cat([x, x]), both, step).chunk(2)
-                predicted = without + self.config.guidance * (with_it - without)
+                predicted = torch.lerp(without, with_it, self.config.guidance)
             else:
                 predicted = dit(x, known, step)
-            x = self.scheduler.step(predicted, t, x).prev_sample
+            x = torch.add(keep * x, predicted, alpha=take)
         return x
