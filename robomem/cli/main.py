@@ -1,6 +1,8 @@
 """`robomem <command> [setting=value ...]`: finds the command, runs it, and says in one line what failed."""
 
 import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -62,8 +64,26 @@ def _which_bench(arguments: list[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 1 a failure it names, 2 bad input, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one command; the exit status: 0 done, 1 a failure it names, 2 bad input, 130 interrupted, 141 nobody reads
+    any longer what it prints (`robomem ... | head -1`)."""
+    try:
+        status = _answer(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it exits
+        return 128 + signal.SIGPIPE
+
+
+def _nobody_reads() -> bool:
+    ready = select.poll()
+    ready.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in ready.poll(0))
+
+
+def _answer(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from robomem.cli.main import BENCHES, main
-from tests.robomem.cli.call import robomem, summary_of
+from tests.robomem.cli.call import robomem, start, summary_of
 
 
 def test_help_lists_every_command_in_half_a_second() -> None:
@@ -24,6 +24,18 @@ def test_no_command_prints_the_usage_and_fails() -> None:
     answer = robomem()
     assert answer.returncode == 2
     assert answer.stdout.startswith("usage: robomem <command>")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("docter",)])
+def test_nobody_reads_what_it_prints(words: tuple[str, ...]) -> None:
+    with start(*words) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    if words == ("docter",):  # prints nothing there
+        assert process.returncode == 2 and said.startswith("robomem docter: no command")
+    else:
+        assert (process.returncode, said) == (141, "")
 
 
 def test_help_of_a_command_lists_its_settings() -> None:
