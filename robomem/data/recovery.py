@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from robomem.data.durable import PARTIAL, sync_folder, write_file
+from robomem.data.durable import PARTIAL, make_folder, sync_folder, write_file
 from robomem.data.episode import Field, first_difference
 from robomem.data.episode_file import EpisodeFile
 from robomem.data.layout import DAMAGED, EPISODES, LEDGER, ROOT, episode_files, write_root
@@ -60,6 +60,7 @@ def resume(path: Path, ledger: Ledger) -> tuple[LedgerWriter, list[Record], list
     """
     said = []
     records = list(ledger.records)
+    make_folder(path / EPISODES)  # an empty one is not kept by everything that copies folders
     sync_folder(path / EPISODES)  # a file may have its name only in memory, when its writer was killed
     if ledger.torn:
         said.append(f"{path / LEDGER}: cut a torn last line of {ledger.torn} bytes")

@@ -25,11 +25,7 @@ YAW = 0.25  # rad, at most
 BIN, COUNTER, PLACE = (0.47, 0.27), (0.47, -0.26), 0.02  # m, places and how far each varies
 BIN_INSIDE = (0.095, 0.055)  # m, half its inner length and width
 BIN_WALL, BIN_HEIGHT = 0.005, 0.05  # m
-SLOTS = (
-    -0.055,
-    0.0,
-    0.055,
-)  # m along x from the middle of the bin: where the demonstrator drops one cube after another
+SLOTS = (-0.055, 0.0, 0.055)  # m along x from the middle of the bin: where one cube after another is dropped
 STORE = (0.1, 0.0, -0.6)  # m, a shelf under the table, out of sight: there waits a cube that does not take part
 SETTLED_BELOW, SETTLED_SPEED = 0.09, 0.1  # m, m/s: a cube in the bin that lies there, if on another
 LIFTED = 0.045  # m, the middle of a cube that no longer touches the table, on whatever edge
@@ -102,7 +98,7 @@ class ClearTable(Task):
         presses = self._counter.presses()
         if self._failed or self.success():
             return
-        if presses and self._presses == len(self._placed):
+        if presses and not self._uncounted():
             self._fail(t, "pressed the counter with nothing to count")
         elif presses:
             self._presses += 1
@@ -135,7 +131,7 @@ class ClearTable(Task):
         rest = self.data.site("tool").xpos.copy()
         while not (self._failed or self.success()):
             yield Waypoint("rest", rest, gripper=0, goal=self._next, speed=SPEED, dwell=rng.uniform(*REST_S))
-            if self._presses < len(self._placed):
+            if self._uncounted():
                 yield from self._press()
             else:
                 yield from self._pick_and_place(self._left()[0])
@@ -181,7 +177,11 @@ class ClearTable(Task):
     def _next(self) -> FloatArray:
         """What comes after a rest: the counter when there is something to count, else a cube."""
         left = self._left()
-        return self._counter.top if self._presses < len(self._placed) or not left else self._cube(left[0])
+        return self._counter.top if self._uncounted() or not left else self._cube(left[0])
+
+    def _uncounted(self) -> int:
+        """How many cubes are in the bin that no press has counted."""
+        return len(self._placed) - self._presses
 
     def _cube(self, i: int) -> FloatArray:
         """Middle of cube `i` (3,) [m]."""
@@ -208,7 +208,7 @@ class ClearTable(Task):
         elif in_bin and z < SETTLED_BELOW and np.abs(self._qvel[i][:3]).max() < SETTLED_SPEED and not self._is_held(i):
             self._placed.append(i)
             self.record(t, f"placed {len(self._placed)}")
-        elif z > LIFTED and self._presses < len(self._placed):
+        elif z > LIFTED and self._uncounted():
             self._fail(t, "lifted a cube before the last one was counted")
         elif not (LOST[0] < x < LOST[1] and abs(y) < LOST[2] and z > 0):
             self._fail(t, "lost a cube")

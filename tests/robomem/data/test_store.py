@@ -27,6 +27,15 @@ def test_an_episode_comes_back_equal_from_another_store_object(tmp_path):
     assert store.cut == ()
 
 
+def test_an_empty_store_copied_without_its_empty_folder_is_written_to(tmp_path):
+    EpisodeStore.create(tmp_path / "store").close()
+    (tmp_path / "store/episodes").rmdir()
+    assert len(EpisodeStore.open(tmp_path / "store")) == 0
+    with EpisodeStore.open(tmp_path / "store", write=True) as store:
+        assert store.append(make_episode(0)) == 0
+    assert_same(EpisodeStore.open(tmp_path / "store").read(0), make_episode(0))
+
+
 def test_equal_stores_have_one_identity_and_any_change_gives_another(tmp_path):
     first = make_episode(0)
     images = first.arrays["images/front"].copy()
