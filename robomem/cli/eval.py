@@ -136,12 +136,14 @@ def jobs(settings: Settings, folder: RunFolder, done: set[tuple[str, str, int]])
 
 
 def fingerprint(settings: Settings, task: str, arm: str) -> str:
-    """16 hexadecimal digits that change with anything that decides an episode of `task` under `arm`: parts, weights."""
+    """16 hexadecimal digits that change with anything that decides an episode of `task` under `arm`: the parts, and
+    every file they name (weights, the robot's geometry)."""
     policy = settings.policies[settings.arms[arm]["policy"]]
     parts = [settings.tasks[task], settings.arms[arm], policy, settings.robot, settings.kinematics]
     sha256 = hashlib.sha256(json.dumps([*parts, settings.max_chunk_age_s]).encode())
-    if Path(policy["path"]).is_file():
-        sha256.update(Path(policy["path"]).read_bytes())
+    for named in (value for part in parts for value in part.values() if isinstance(value, str)):
+        if Path(named).is_file():
+            sha256.update(Path(named).read_bytes())
     return sha256.hexdigest()[:16]
 
 

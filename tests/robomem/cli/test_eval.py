@@ -125,6 +125,16 @@ def test_other_weights_in_the_same_file_are_not_taken_over(words: list[str], tmp
     assert len(prints) == 2
 
 
+def test_another_geometry_in_the_same_file_is_not_taken_over(words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "arm.xml"
+    settings: Settings = compose("eval", [*words, f"kinematics.mjcf={path}"], Settings).settings
+    prints = set()
+    for length in ("0.3", "0.4"):
+        path.write_text(f'<mujoco><worldbody><geom size="{length}"/></worldbody></mujoco>', encoding="utf-8")
+        prints.add(fingerprint(settings, "push_buttons", "memory"))
+    assert len(prints) == 2
+
+
 def test_a_demonstrator_is_refused_and_a_policy_is_not(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["eval", "policy@policies.trained=demonstrator", f"out={tmp_path}"]) == 2
     said = "policy@policies.trained is sim.experts.Demonstrator, which has no weights; choose"
