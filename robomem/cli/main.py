@@ -91,7 +91,7 @@ def _answer(arguments: list[str]) -> int:
     if command == "bench" and arguments[:1] in (["-h"], ["--help"]):
         print(BENCH_USAGE.format(benches=_listed(BENCHES)))
         return 0
-    os.environ.setdefault("MUJOCO_GL", "egl")  # else mujoco looks for a display, in a process of its own
+    os.environ["MUJOCO_GL"] = "disable"  # sim draws by EGL itself; without it mujoco could not even be imported
     try:
         if command not in COMMANDS:
             raise UnknownName("command", command, COMMANDS)
@@ -101,10 +101,10 @@ def _answer(arguments: list[str]) -> int:
 
         return execute(command, arguments)
     except RobomemError as error:
-        print(f"robomem {command}: {error}", file=sys.stderr)
+        print(f"robomem {command.replace('_', ' ')}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UnknownName) else error.exit_code
     except KeyboardInterrupt:
-        print(f"robomem {command}: interrupted; what was done is kept", file=sys.stderr)
+        print(f"robomem {command.replace('_', ' ')}: interrupted; what was done is kept", file=sys.stderr)
         return 130
 
 

@@ -108,3 +108,25 @@ def test_doctor_survives_a_missing_renderer(tmp_path: Path, monkeypatch: pytest.
     checks = {check["name"]: check for check in summary_of(tmp_path)["checks"]}
     assert not checks["rendering"]["ok"]
     assert "libegl1" in answer.stdout
+
+
+@pytest.mark.parametrize("words", [("run", "task=push_buttons"), ("collect", "episodes=1"), ("bench", "policy")])
+def test_without_an_egl_library_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    for name in ("libEGL.so", "libEGL.so.1"):
+        (tmp_path / name).touch()  # found first, and no library
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    answer = robomem(*words, f"out={tmp_path / 'out'}")
+    assert answer.returncode == 1
+    (said,) = [line for line in answer.stderr.splitlines() if line.startswith("robomem ")]
+    assert "no picture can be rendered" in said and "apt-get install libegl1" in said
+    assert "Traceback" not in answer.stderr
+
+
+def test_pictures_are_drawn_whatever_mujoco_is_told_to_draw_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "nothing-known")
+    answer = robomem("run", "task=push_buttons", "policy=demonstrator", f"out={tmp_path}")
+    assert answer.returncode == 0, answer.stderr
