@@ -37,12 +37,11 @@ class MemoryVLAPolicy:
         images, words, body = self._inputs(obs, context, tool_pose)
         saw, seen = self.model.encoder(images, words, body)
         noise = torch.Generator().manual_seed(memory.seed * 1_000_003 + memory.step)
-        first_camera = self.model.config.encoder.cameras[0]
-        memory.thumbnails = (*memory.thumbnails, obs.images[first_camera])
         cognitive, perceptual, after = self.model.bank(memory, saw, seen, torch.tensor([obs.t]))
         tool = torch.from_numpy(on_table(tool_pose[:3])).float()[None]
         known = self.model.condition(cognitive, perceptual, body, seen, tool)
         actions = self.model.sampler.sample(self.model.expert, known, noise)
+        after.picture(obs.images[self.model.config.encoder.cameras[0]])
         memory.become(after)
         return self._chunk(obs.t, tool_pose, actions[0].double().numpy(), context.version)
 

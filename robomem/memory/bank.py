@@ -10,6 +10,7 @@ from robomem.memory.consolidation import write
 from robomem.memory.gate import Gate
 from robomem.memory.retrieval import Retrieval
 from robomem.memory.state import MemoryState
+from robomem.memory.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class MemoryBank(nn.Module):
     def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
         """A state of this bank's shape that holds nothing."""
         c, device = self.config, self.gate_cognitive.weigh.weight.device
-        return MemoryState.empty(sessions, c.slots, c.tokens, c.perceptual_dim, c.cognitive_dim, seed, device)
+        cognitive = Stream.empty(sessions, c.slots, 1, c.cognitive_dim, device)
+        return MemoryState(cognitive, Stream.empty(sessions, c.slots, c.tokens, c.perceptual_dim, device), seed)
 
     def forward(
         self, state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor
@@ -48,18 +50,19 @@ class MemoryBank(nn.Module):
 
         Reads before it writes: the present never retrieves itself.
         """
-        filled = state.count > 0
-        held_t = (state.start + state.end) / 2
-        from_cognitive, looked_c = self.read_cognitive(cognitive, state.cognitive, t, held_t, filled)
-        from_perceptual, looked_p = self.read_perceptual(perceptual, state.perceptual, t, held_t, filled)
+        from_cognitive, looked_c = self.read_cognitive(cognitive, state.cognitive, t)
+        from_perceptual, looked_p = self.read_perceptual(perceptual, state.perceptual, t)
         fused_c = self.gate_cognitive(cognitive, from_cognitive)
         fused_p = self.gate_perceptual(perceptual, from_perceptual)
-        state = replace(state, attention=((looked_c + looked_p) / 2).detach())
-        if not self.config.enabled:
-            return fused_c, fused_p, replace(state, step=state.step + 1, thumbnails=())
-        fused = self.config.written == "fused"
-        state = write(state, fused_c if fused else cognitive, fused_p if fused else perceptual, t)
-        return fused_c, fused_p, state
+        looked = ((looked_c + looked_p) / 2).detach()
+        held: tuple[Stream, ...] = (
+            replace(state.cognitive, attention=looked),
+            replace(state.perceptual, attention=looked),
+        )
+        if self.config.enabled:
+            new = (fused_c, fused_p) if self.config.written == "fused" else (cognitive, perceptual)
+            held = write(held, new, t)
+        return fused_c, fused_p, replace(state, cognitive=held[0], perceptual=held[1], step=state.step + 1)
 
     def roll(
         self, cognitive: Tensor, perceptual: Tensor, t: Tensor, lengths: list[int], grad_window: int

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robomem.memory.stream import Stream
+
 SHORTEST_PERIOD = 0.8  # s, two policy steps at 2.5 Hz
 LONGEST_PERIOD = 240.0  # s, longer than the longest episode
 
@@ -58,14 +60,14 @@ class Retrieval(nn.Module):
         self.layers = nn.ModuleList(RetrievalLayer(dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, filled: Tensor) -> tuple[Tensor, Tensor]:
-        """Retrieved (B, N, D) and attention over entries (B, L).
+    def forward(self, x: Tensor, held: Stream, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Retrieved (B, N, D) and attention over the entries of `held` (B, L), for `x` (B, N, D) at `t` (B,) [s].
 
-        `x` (B, N, D) at `t` (B,) [s]; `held` (B, L, N, D) at `held_t` (B, L) [s]; `filled` (B, L). A session that holds
-        nothing retrieves the present itself.
+        A session that holds nothing retrieves the present itself.
         """
-        tokens = held.shape[2]
-        flat, flat_t = held.flatten(1, 2), held_t.repeat_interleave(tokens, dim=1)
+        filled, tokens = held.filled, held.tokens.shape[2]
+        flat = held.tokens.where(filled[:, :, None, None], 0).flatten(1, 2)
+        flat_t = ((held.start + held.end) / 2).repeat_interleave(tokens, dim=1)
         mask = filled.repeat_interleave(tokens, dim=1)
         now = t[:, None].expand(-1, x.shape[1])
         read, attention = x, flat.new_zeros(())

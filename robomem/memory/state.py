@@ -1,10 +1,10 @@
 """The memory of one or more episodes as a plain value."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robomem.errors import CheckpointError
+from robomem.memory.stream import Stream
 from robomem.types import Image
 
 
@@ -30,47 +31,27 @@ class MemoryEntry:
 
 @dataclass
 class MemoryState:
-    """What is remembered. B sessions, L slots a session, filled from slot 0 in order of time; empty slots count 0.
+    """What is remembered of B sessions: one stream of cognitive tokens, one of perceptual tokens.
 
-    The tensors are never written in place, so a fork shares them safely. `seed` and `step` fix the sampling noise.
+    `seed` and `step` fix the sampling noise.
     """
 
-    cognitive: Tensor  # (B, L, 1, Dc)
-    perceptual: Tensor  # (B, L, N, Dp)
-    start: Tensor  # (B, L) [s] first step an entry stands for
-    end: Tensor  # (B, L) [s] last step an entry stands for
-    count: Tensor  # (B, L) steps merged into an entry, 0: empty slot
-    attention: Tensor  # (B, L) share of the last read
+    cognitive: Stream  # N = 1
+    perceptual: Stream
     seed: int = 0
     step: int = 0
-    thumbnails: tuple[Image | None, ...] = field(default=())  # one an entry, session 0
-
-    @classmethod
-    def empty(
-        cls,
-        sessions: int,
-        slots: int,
-        tokens: int,
-        perceptual_dim: int,
-        cognitive_dim: int,
-        seed: int = 0,
-        device: torch.device | None = None,
-    ) -> Self:
-        """A memory that holds nothing yet."""
-        start, end, count, attention = torch.zeros(4, sessions, slots, device=device).unbind()
-        cognitive = torch.zeros(sessions, slots, 1, cognitive_dim, device=device)
-        perceptual = torch.zeros(sessions, slots, tokens, perceptual_dim, device=device)
-        return cls(cognitive, perceptual, start, end, count, attention, seed=seed)
+    thumbnails: tuple[Image | None, ...] = ()  # one a slot, session 0; of a slot that was never filled, None
 
     @property
     def length(self) -> Tensor:
         """Entries held, (B,)."""
-        return (self.count > 0).sum(dim=1)
+        return self.cognitive.length
 
     def reset(self) -> None:
         """Forget everything; the noise starts again as well."""
-        for name, tensor in self.tensors().items():
-            setattr(self, name, torch.zeros_like(tensor))
+        for name, stream in self.streams().items():
+            sessions, slots, tokens, dim = stream.tokens.shape
+            setattr(self, name, Stream.empty(sessions, slots, tokens, dim, stream.tokens.device))
         self.step, self.thumbnails = 0, ()
 
     def fork(self) -> Self:
@@ -79,11 +60,11 @@ class MemoryState:
 
     def detach(self) -> Self:
         """A copy through which no gradient flows."""
-        return self._with({name: tensor.detach() for name, tensor in self.tensors().items()})
+        return self._each(lambda stream: stream.each(Tensor.detach))
 
     def first(self, sessions: int) -> Self:
         """A copy of the first `sessions`."""
-        return self._with({name: tensor[:sessions] for name, tensor in self.tensors().items()})
+        return self._each(lambda stream: stream.each(lambda tensor: tensor[:sessions]))
 
     def become(self, other: Self) -> None:
         """Take over all that `other` holds."""
@@ -92,34 +73,49 @@ class MemoryState:
 
     def shifted(self, dt: float) -> Self:
         """A copy whose entries happened `dt` [s] later."""
-        held = self.count > 0
-        return replace(self, start=self.start + dt * held, end=self.end + dt * held)
 
-    def _with(self, changes: dict[str, Any]) -> Self:
-        return replace(self, **changes)
+        def later(stream: Stream) -> Stream:
+            return replace(stream, start=stream.start + dt * stream.filled, end=stream.end + dt * stream.filled)
+
+        return self._each(later)
+
+    def picture(self, seen: Image) -> None:
+        """Note what the camera saw at the last write; an entry that was merged keeps the picture it began with."""
+        if not int(self.length[0]):
+            return
+        newest = int(self.cognitive.order[0, int(self.length[0]) - 1])
+        if int(self.cognitive.count[0, newest]) == 1:
+            pictures = [*self.thumbnails, *[None] * (self.cognitive.count.shape[1] - len(self.thumbnails))]
+            pictures[newest] = seen
+            self.thumbnails = tuple(pictures)
+
+    def streams(self) -> dict[str, Stream]:
+        """Both streams by name."""
+        return {"cognitive": self.cognitive, "perceptual": self.perceptual}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensor fields by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        """All tensors by name, "cognitive.tokens" and so on."""
+        return {
+            f"{name}.{of}": tensor for name, stream in self.streams().items() for of, tensor in stream.tensors().items()
+        }
 
     def entries(self, session: int = 0) -> list[MemoryEntry]:
-        """What a session holds, oldest first."""
-        held = int(self.length[session])
-        pictures = self.thumbnails if session == 0 else ()
+        """What a session holds, oldest first, as the cognitive stream has it."""
+        stream, pictures = self.cognitive, self.thumbnails if session == 0 else ()
         return [
             MemoryEntry(
-                float(self.start[session, slot]),
-                float(self.end[session, slot]),
-                int(self.count[session, slot]),
-                float(self.attention[session, slot]),
+                float(stream.start[session, slot]),
+                float(stream.end[session, slot]),
+                int(stream.count[session, slot]),
+                float(stream.attention[session, slot]),
                 pictures[slot] if slot < len(pictures) else None,
             )
-            for slot in range(held)
+            for slot in stream.order[session, : int(stream.length[session])].tolist()
         ]
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
-        tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors().items()}
+        tensors = {name: tensor.detach().clone() for name, tensor in self.tensors().items()}
         tensors |= {
             f"thumbnails.{i}": torch.from_numpy(np.array(picture))
             for i, picture in enumerate(self.thumbnails)
@@ -135,11 +131,17 @@ class MemoryState:
             with safe_open(path, "pt") as file:
                 about: Mapping[str, int] = json.loads((file.metadata() or {})["memory"])
                 names = list(file.keys())
-                tensors = {name: file.get_tensor(name) for name in names if "." not in name}
+                streams = {
+                    name: Stream(**{f.name: file.get_tensor(f"{name}.{f.name}") for f in fields(Stream)})
+                    for name in ("cognitive", "perceptual")
+                }
                 pictures = tuple(
                     file.get_tensor(f"thumbnails.{i}").numpy() if f"thumbnails.{i}" in names else None
                     for i in range(about["thumbnails"])
                 )
-                return cls(**tensors, seed=about["seed"], step=about["step"], thumbnails=pictures)
+                return cls(**streams, seed=about["seed"], step=about["step"], thumbnails=pictures)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise CheckpointError(f"{path} is not a saved memory: {error}") from None
+
+    def _each(self, change: Callable[[Stream], Stream]) -> Self:
+        return replace(self, cognitive=change(self.cognitive), perceptual=change(self.perceptual))
