@@ -31,7 +31,7 @@ class DiTConfig:
 class Condition(NamedTuple):
     """What a chunk is made for: memory-fused cognitive (B, 1, Dc) and perceptual (B, N, Dp) tokens, body (B, P).
 
-    The cognitive token comes with the sub-goal that was read from it: Dc is the width of both.
+    The cognitive token may come with what was read from it, a sub-goal: Dc is the width of both.
     """
 
     cognitive: Tensor
@@ -154,6 +154,13 @@ class DiT(nn.Module):
         signal = functional.silu(self.time(embed_time(times, self.config.dim)) + known + body)  # (B, S, D)
         modulated = tuple(modulation(block.modulate(signal), (0, 1, 0, 0, 1, 0)) for block in self.blocks)
         return Conditioning(read, modulated, modulation(self.final(signal), (0, 1)))
+
+    def prepare_guided(self, condition: Condition, times: Tensor) -> tuple[Conditioning, Conditioning]:
+        """The same for both guidance branches, with the cognitive token and without; and for the first alone."""
+        free = condition._replace(cognitive=self.nothing.expand_as(condition.cognitive))
+        branches = zip(condition, free, strict=True)
+        both = self.prepare(Condition(*map(torch.cat, branches)), torch.cat([times, times]))
+        return both, both.first(len(times))
 
     def forward(self, noisy: Tensor, given: Conditioning, step: int = 0) -> Tensor:
         """Prediction (B, h, d) for `noisy` (B, h, d) at the `step`-th of the prepared times."""

@@ -1,14 +1,14 @@
 """Denoising with diffusers' schedulers: how a chunk is trained and how it is sampled, with guidance."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.nn import functional
 
-from policies.action.dit import Condition, DiT
+from policies.action.dit import Condition
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,26 @@ class SamplerConfig:
     predicts: Literal["epsilon", "sample", "v_prediction"] = "sample"
 
 
+class Sizes(Protocol):
+    """Of a chunk: `horizon` actions of `action_dim` numbers."""
+
+    horizon: int
+    action_dim: int
+
+
+class Denoiser(Protocol):
+    """An action expert: predicts what the sampler is configured for, given what `prepare` made of the condition."""
+
+    config: Sizes
+    nothing: Tensor  # (Dc,) stands for the cognitive token in the unguided branch
+
+    def prepare(self, condition: Condition, times: Tensor) -> Any: ...
+    def prepare_guided(self, condition: Condition, times: Tensor) -> tuple[Any, Any]: ...
+    def __call__(self, noisy: Tensor, given: Any, step: int = 0) -> Tensor: ...
+
+
 class Sampler:
-    """Trains and samples a DiT. Holds no weights."""
+    """Trains and samples an action expert. Holds no weights."""
 
     def __init__(self, config: SamplerConfig) -> None:
         self.config = config
@@ -45,7 +63,9 @@ class Sampler:
         keep, take = (self.scheduler.step(of_it, t, of_x).prev_sample for of_it, of_x in ((none, one), (one, none)))
         return keep.item(), take.item()
 
-    def loss(self, dit: DiT, actions: Tensor, condition: Condition, weight: Tensor, noise: torch.Generator) -> Tensor:
+    def loss(
+        self, dit: Denoiser, actions: Tensor, condition: Condition, weight: Tensor, noise: torch.Generator
+    ) -> Tensor:
         """Mean squared error of the prediction for clean `actions` (B, h, d), each by `weight` (B, h, d), 0: padded."""
         batch = len(actions)
         device = actions.device
@@ -63,21 +83,24 @@ class Sampler:
         error = functional.mse_loss(dit(noisy, given).float(), wanted, reduction="none")
         return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
+    def sample(self, dit: Denoiser, condition: Condition, noise: torch.Generator) -> Tensor:
+        """Chunks (B, h, d) for `condition`, from noise that is drawn."""
+        shape = len(condition.cognitive), dit.config.horizon, dit.config.action_dim
+        return self.denoise(dit, condition, torch.randn(shape, generator=noise).to(condition.cognitive.device))
+
     @torch.no_grad()
-    def sample(self, dit: DiT, condition: Condition, noise: torch.Generator) -> Tensor:
-        """Chunks (B, h, d) for `condition`.
+    def denoise(self, dit: Denoiser, condition: Condition, x: Tensor) -> Tensor:
+        """Chunks (B, h, d) for `condition`, from noise `x` of that shape.
 
         The first `guided` steps choose among what is possible, both guidance branches in one batch; the rest, unguided,
         settle on it (guidance in a limited interval, Kynkaanniemi et al. 2024).
         """
-        batch, times, device = len(condition.body), self.scheduler.timesteps, condition.body.device
+        times = self.scheduler.timesteps.to(x.device).expand(len(x), -1)
         guided = self.config.guided if self.config.guidance != 1.0 else 0
-        free = condition._replace(cognitive=dit.nothing.expand_as(condition.cognitive))
-        branches = [condition, free] if guided else [condition]
-        given = Condition(*map(torch.cat, zip(*branches, strict=True)))
-        both = dit.prepare(given, times.to(device).expand(len(given.body), -1))
-        known = both.first(batch)
-        x = torch.randn(batch, dit.config.horizon, dit.config.action_dim, generator=noise).to(device)
+        if guided:
+            both, known = dit.prepare_guided(condition, times)
+        else:
+            known = dit.prepare(condition, times)
         for step, (keep, take) in enumerate(self.updates):
             if step < guided:
                 with_it, without = dit(torch.cat([x, x]), both, step).chunk(2)

@@ -40,6 +40,15 @@ class Stream:
         """Entries held, (B,)."""
         return self.filled.sum(dim=1)
 
+    def readable(self) -> tuple[int, Tensor, Tensor | None]:
+        """How many slots to read (the others are empty in every session), their tokens (B, n, N, D), and which of them
+        are empty (B, n), None when none is. Where asking would wait for a device, all slots are read."""
+        n = self.order.shape[1] if self.count.is_cuda else int(self.length.max())
+        empty = ~self.filled[:, :n]
+        if not self.count.is_cuda and not bool(empty.any()):
+            return n, self.tokens[:, :n], None
+        return n, self.tokens[:, :n].masked_fill(empty[:, :, None, None], 0), empty
+
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,202 @@
+"""Upstream's action expert: a diffusion transformer whose condition is a token of its sequence (in-context
+conditioning, Peebles and Xie 2023, sec. 3.2), with cross-attention to perceptual tokens in every block. The names of
+weights are upstream's.
+
+What does not change while a chunk is denoised is computed once, by `prepare`: keys and values of the perceptual tokens,
+which both guidance branches share, and the condition tokens of every step.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from policies.action.dit import Condition, embed_time
+
+EPS = 1e-6  # of norms
+TIME_WIDTH = 256  # of the sinusoidal embedding of diffusion times
+
+
+@dataclass(frozen=True)
+class InContextConfig:
+    """Sizes; `horizon` actions of `action_dim` numbers. S: 6 x 384 x 4, B: 12 x 768 x 12, L: 24 x 1024 x 16."""
+
+    horizon: int = 16
+    action_dim: int = 7
+    layers: int = 6
+    dim: int = 384
+    heads: int = 4
+    cognitive_dim: int = 4096
+    perceptual_dim: int = 256
+
+
+@dataclass(frozen=True)
+class InContextConditioning:
+    """All that stays the same while a chunk is denoised: by layer, keys and values (B, H, N, D / H) of the perceptual
+    tokens; the condition tokens (R * B, S, 1, D) of S denoising steps in R guidance branches."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    tokens: Tensor
+
+
+class SelfAttention(nn.Module):
+    """Every token attends to all."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S, D) to the same shape."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        told: Tensor = self.proj(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return told
+
+
+class PerceptionAttention(nn.MultiheadAttention):
+    """Cross-attention to the perceptual tokens; torch's weights, with what is constant computed apart."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads, batch_first=True)
+
+    def constant(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, N, D / H) of `tokens` (B, N, D)."""
+        dim = self.embed_dim
+        told = functional.linear(tokens, self.in_proj_weight[dim:], self.in_proj_bias[dim:])
+        keys, values = told.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+        return keys, values
+
+    def read(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What `x` (R * B, S, D) reads; all R branches of a chunk read the same tokens."""
+        dim, (batch, heads) = self.embed_dim, keys.shape[:2]
+        q = functional.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
+        q = q.view(-1, batch, x.shape[1], heads, dim // heads).permute(1, 3, 0, 2, 4)  # (B, H, R, S, D / H)
+        read = functional.scaled_dot_product_attention(q.flatten(2, 3), keys, values)
+        told: Tensor = self.out_proj(read.view_as(q).permute(2, 0, 3, 1, 4).reshape(x.shape))
+        return told
+
+
+class InContextBlock(nn.Module):
+    """Self-attention, cross-attention to the perceptual tokens, feed-forward; normed before each."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = (nn.LayerNorm(dim, elementwise_affine=False, eps=EPS) for _ in range(2))
+        self.norm3 = nn.LayerNorm(dim, eps=EPS)
+        self.attn, self.per_attn = SelfAttention(dim, heads), PerceptionAttention(dim, heads)
+        self.mlp = Feed(dim)
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """`x` (R * B, S, D)."""
+        x = x + self.attn(self.norm1(x))
+        x = x + self.per_attn.read(self.norm3(x), keys, values)
+        told: Tensor = x + self.mlp(self.norm2(x))
+        return told
+
+
+class Feed(nn.Module):
+    """Each token thinks for itself."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to the same shape."""
+        told: Tensor = self.fc2(functional.gelu(self.fc1(x), approximate="tanh"))
+        return told
+
+
+class Embedder(nn.Module):
+    """Brings what comes in to the width of the transformer."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., `width`) to (..., D)."""
+        told: Tensor = self.linear(x)
+        return told
+
+
+class ConditionEmbedder(Embedder):
+    """Of the cognitive token; `uncondition` stands for it in the unguided branch."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__(width, dim)
+        self.uncondition = nn.Parameter(torch.randn(1, width) * 0.02)
+
+
+class TimeEmbedder(nn.Module):
+    """Of diffusion times."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(TIME_WIDTH, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """(..., D) for times (...)."""
+        told: Tensor = self.mlp(embed_time(t, TIME_WIDTH))
+        return told
+
+
+class FinalLayer(Embedder):
+    """Normed, then brought to the width of an action."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., `action_dim`)."""
+        return super().forward(functional.layer_norm(x, x.shape[-1:], eps=EPS))
+
+
+class InContextDiT(nn.Module):
+    """Predicts the noise (or the clean chunk, as the sampler is configured) of a noisy chunk."""
+
+    def __init__(self, config: InContextConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.x_embedder, self.z_embedder = (
+            Embedder(config.action_dim, dim),
+            ConditionEmbedder(config.cognitive_dim, dim),
+        )
+        self.per_token_embedder, self.t_embedder = Embedder(config.perceptual_dim, dim), TimeEmbedder(dim)
+        self.positional_embedding = nn.Parameter(torch.randn(config.horizon + 1, dim) * dim**-0.5)
+        self.blocks = nn.ModuleList(InContextBlock(dim, config.heads) for _ in range(config.layers))
+        self.final_layer = FinalLayer(dim, config.action_dim)
+        nn.init.zeros_(self.final_layer.linear.weight)
+        nn.init.zeros_(self.final_layer.linear.bias)
+
+    @property
+    def nothing(self) -> Tensor:
+        """The cognitive token (Dc,) of the unguided branch."""
+        return self.z_embedder.uncondition[0]
+
+    def prepare(self, condition: Condition, times: Tensor) -> InContextConditioning:
+        """What the denoising of `times` (B, S) needs of `condition`."""
+        perceptual = self.per_token_embedder(condition.perceptual)
+        keys, values = zip(*(block.per_attn.constant(perceptual) for block in self.blocks), strict=True)
+        return InContextConditioning(keys, values, self._tokens(condition.cognitive, times))
+
+    def prepare_guided(
+        self, condition: Condition, times: Tensor
+    ) -> tuple[InContextConditioning, InContextConditioning]:
+        """The same for both guidance branches, with the cognitive token and without; and for the first alone."""
+        known = self.prepare(condition, times)
+        free = self._tokens(self.nothing.expand_as(condition.cognitive), times)
+        return replace(known, tokens=torch.cat([known.tokens, free])), known
+
+    def forward(self, noisy: Tensor, given: InContextConditioning, step: int = 0) -> Tensor:
+        """Prediction (R * B, h, d) for `noisy` of that shape at the `step`-th of the prepared times."""
+        x = torch.cat([given.tokens[:, step], self.x_embedder(noisy)], dim=1) + self.positional_embedding
+        for block, keys, values in zip(self.blocks, given.keys, given.values, strict=True):
+            x = block(x, keys, values)
+        told: Tensor = self.final_layer(x[:, 1:])
+        return told
+
+    def _tokens(self, cognitive: Tensor, times: Tensor) -> Tensor:
+        told: Tensor = (self.z_embedder(cognitive) + self.t_embedder(times)).unsqueeze(2)
+        return told
