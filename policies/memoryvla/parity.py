@@ -59,7 +59,7 @@ def outputs(sizes: Sizes, tensors: Mapping[str, Tensor], wanted: Sequence[str]) 
             yield f"{name}.bank_t.{k:02d}", held.start[0, order]
         fused[name] = torch.cat(steps)
         yield f"{name}.fused", fused[name]
-        yield f"{name}.bank_final", held.tokens[0, order]
+        yield f"{name}.bank_final", held.streams(held.tokens)[0][0, order]
     config = InContextConfig(
         sizes.chunk, 7, sizes.depth, sizes.hidden, sizes.heads, sizes.cognition_dim, sizes.perceptual_dim
     )

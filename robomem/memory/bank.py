@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from robomem.memory.consolidation import write
+from robomem.memory.entries import Entries
 from robomem.memory.gate import Gate
 from robomem.memory.retrieval import Retrieval
 from robomem.memory.state import MemoryState
-from robomem.memory.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class MemoryBank(nn.Module):
     def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
         """A state of this bank's shape that holds nothing."""
         c, device = self.config, self.gate_cognitive.weigh.weight.device
-        cognitive = Stream.empty(sessions, c.slots, 1, c.cognitive_dim, device)
-        return MemoryState(cognitive, Stream.empty(sessions, c.slots, c.tokens, c.perceptual_dim, device), seed)
+        sizes = ((1, c.cognitive_dim), (c.tokens, c.perceptual_dim))
+        return MemoryState((Entries.empty(sessions, c.slots, sizes, device),), seed)
 
     def forward(
         self, state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor
@@ -50,19 +50,24 @@ class MemoryBank(nn.Module):
 
         Reads before it writes: the present never retrieves itself.
         """
-        from_cognitive, looked_c = self.read_cognitive(cognitive, state.cognitive, t)
-        from_perceptual, looked_p = self.read_perceptual(perceptual, state.perceptual, t)
+        (held,) = state.banks
+        from_cognitive, from_perceptual, looked = self._read(held, cognitive, perceptual, t)
         fused_c = self.gate_cognitive(cognitive, from_cognitive)
         fused_p = self.gate_perceptual(perceptual, from_perceptual)
-        looked = ((looked_c + looked_p) / 2).detach()
-        held: tuple[Stream, ...] = (
-            replace(state.cognitive, attention=looked),
-            replace(state.perceptual, attention=looked),
-        )
+        held = held.looked_at(looked.detach())
         if self.config.enabled:
-            new = (fused_c, fused_p) if self.config.written == "fused" else (cognitive, perceptual)
-            held = write(held, new, t)
-        return fused_c, fused_p, replace(state, cognitive=held[0], perceptual=held[1], step=state.step + 1)
+            held = write(held, (fused_c, fused_p) if self.config.written == "fused" else (cognitive, perceptual), t)
+        return fused_c, fused_p, replace(state, banks=(held,), step=state.step + 1)
+
+    def _read(self, held: Entries, cognitive: Tensor, perceptual: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is retrieved for both, and attention over the first n entries (B, n)."""
+        n, (held_c, held_p), empty = held.readable()
+        if n == 0:
+            return cognitive, perceptual, held.count[:, :0]
+        middle = held.facts[:, :n, :2].mean(dim=-1)
+        from_cognitive, looked_c = self.read_cognitive(cognitive, held_c, t, middle, empty)
+        from_perceptual, looked_p = self.read_perceptual(perceptual, held_p, t, middle, empty)
+        return from_cognitive, from_perceptual, (looked_c + looked_p) / 2
 
     def roll(
         self, cognitive: Tensor, perceptual: Tensor, t: Tensor, lengths: list[int], grad_window: int

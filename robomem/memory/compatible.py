@@ -9,14 +9,13 @@ The names of weights are upstream's.
 """
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robomem.memory.consolidation import write
-from robomem.memory.stream import Stream
+from robomem.memory.entries import Entries
 
 LAYERS = 2
 LONGEST_PERIOD = 10_000  # steps, over 2 pi
@@ -95,27 +94,28 @@ class CompatibleBank(nn.Module):
         self.timestep_encoder = TimestepEncoder(dim)
         self.gate_fusion_blocks = GateFusion(dim)
 
-    def empty(self, sessions: int = 1) -> Stream:
+    def empty(self, sessions: int = 1) -> Entries:
         """Nothing is held yet."""
-        return Stream.empty(sessions, self.slots, self.tokens, self.dim, self.gate_fusion_blocks.proj.weight.device)
+        return Entries.empty(
+            sessions, self.slots, ((self.tokens, self.dim),), self.gate_fusion_blocks.proj.weight.device
+        )
 
-    def forward(self, held: Stream, x: Tensor, t: Tensor) -> tuple[Tensor, Stream]:
+    def forward(self, held: Entries, x: Tensor, t: Tensor) -> tuple[Tensor, Entries]:
         """Fused tokens for `x` (B, N, D) at `t` (B,) [steps], and what is held after. Reads before it writes."""
-        retrieved, attention = self.read(held, x)
+        retrieved, looked = self.read(held, x)
         any_held = (held.length > 0)[:, None, None]
         fused = torch.where(any_held, self.gate_fusion_blocks(x, retrieved), x)
         written = fused if self.write_fused else x
-        (after,) = write((replace(held, attention=attention),), (written,), t, by_count=False)
-        return fused, after
+        return fused, write(held.looked_at(looked), (written,), t, by_count=False)
 
-    def read(self, held: Stream, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What `held` says to `x` (B, N, D), and attention over its entries (B, L)."""
-        n, tokens, empty = held.readable()
-        attention = torch.zeros_like(held.count)
+    def read(self, held: Entries, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `held` says to `x` (B, N, D), and attention over its first n entries (B, n)."""
+        n, (tokens,), empty = held.readable()
+        looked = torch.zeros_like(held.count[:, :n])
         if n == 0:
-            return x, attention
+            return x, looked
         codes = self.timestep_encoder(held.start[:, :n])
         for block in self.retrieval_blocks:
             x, share = block(x, tokens, codes, empty)
-            attention[:, :n] += share.sum(dim=-1).mean(dim=1) / LAYERS
-        return x, attention * held.filled
+            looked = looked + share.sum(dim=-1).mean(dim=1) / LAYERS
+        return x, looked if empty is None else looked.masked_fill(empty, 0)

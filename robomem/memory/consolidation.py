@@ -4,102 +4,80 @@ A write touches two slots, however many there are: one takes the merged entry, t
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robomem.memory.stream import Stream
+from robomem.memory.entries import Entries
 
 
-def likeness(a: Tensor, b: Tensor) -> Tensor:
-    """How alike entries (B, N, D) are, (B,): cosine, averaged over tokens."""
-    return functional.cosine_similarity(a, b, dim=-1).mean(dim=-1)
+def write(held: Entries, tokens: Sequence[Tensor], t: Tensor, by_count: bool = True) -> Entries:
+    """`held` with one more entry, `tokens` (B, N, D) of every stream at the moment `t` (B,).
 
-
-def write(streams: Sequence[Stream], tokens: Sequence[Tensor], t: Tensor, by_count: bool = True) -> tuple[Stream, ...]:
-    """`streams` with one more entry each, `tokens` (B, N, D) of the moment `t` (B,).
-
-    A full session first merges two neighbours, the new entry among them, the same two in all streams, so that they stay
-    aligned. Merged tokens are averaged, by count or evenly, the time interval is the union, counts add up. Gradients
-    flow into everything kept.
+    A full session first merges its most alike neighbours, the new entry among them: tokens are averaged, by count or
+    evenly, the time interval is the union, counts add up. Gradients flow into everything kept.
     """
-    alike = [_with_arrival(stream, new) for stream, new in zip(streams, tokens, strict=True)]
-    pair = torch.stack(alike).mean(dim=0).argmax(dim=1)
-    each = zip(streams, tokens, alike, strict=True)
-    return tuple(_write(stream, new, t, pair, likenesses, by_count) for stream, new, likenesses in each)
+    rows, length = torch.arange(len(t), device=t.device), held.length
+    new = torch.cat([stream.flatten(1) for stream in tokens], dim=1)
+    facts = torch.stack([t, t, torch.ones_like(t), torch.zeros_like(t)], dim=1)
+    age = (length - 1).clamp(min=0)
+    newest = held.order[rows, age]
+    arrival = likeness(held, held.tokens[rows, newest], new)
+    held = replace(held, alike=held.alike.index_put((rows, age), arrival))
+    full = length == held.slots
+    if not t.is_cuda and not bool(full.any()):
+        at = rows, held.order[rows, length]
+        return replace(held, tokens=held.tokens.index_put(at, new), facts=held.facts.index_put(at, facts))
+    return _merge(held, new, facts, full, by_count)
 
 
-def _write(stream: Stream, tokens: Tensor, t: Tensor, pair: Tensor, alike: Tensor, by_count: bool) -> Stream:
-    """`stream` with one more entry; in full sessions the `pair`-th oldest (B,) and the next have become one."""
-    rows = torch.arange(len(t), device=t.device)
-    slots = stream.order.shape[1]
-    length = stream.length
-    full = length == slots
+@torch.no_grad()
+def likeness(held: Entries, a: Tensor, b: Tensor) -> Tensor:
+    """How alike entries with tokens (..., F) are, (...): cosine, averaged over the tokens of a stream and then over
+    the streams of `held`."""
+    streams = zip(held.streams(a), held.streams(b), strict=True)
+    return torch.stack([functional.cosine_similarity(x, y, dim=-1).mean(dim=-1) for x, y in streams]).mean(dim=0)
+
+
+def _merge(held: Entries, new: Tensor, facts: Tensor, full: Tensor, by_count: bool) -> Entries:
+    """With the new entry (B, F) and its `facts` (B, 4), after `full` sessions (B,) merged a pair; others have room."""
+    rows, slots = torch.arange(len(new), device=new.device), held.slots
+    pair = held.alike.argmax(dim=1)
     joins = full & (pair == slots - 1)  # the new entry itself is merged, into the newest that is held
-    moves = full & ~joins
-    first = stream.order[rows, torch.where(full, pair, (length - 1).clamp(min=0))]
-    second = stream.order[rows, torch.where(moves, pair + 1, pair)]
-    free = torch.where(full, torch.where(joins, first, second), stream.order[rows, length.clamp(max=slots - 1)])
+    length = held.length
+    ages = torch.stack([torch.where(full, pair, (length - 1).clamp(min=0)), pair + 1, length, pair - 1, pair + 2])
+    first, second, room, before, after = held.order[rows, ages.clamp(0, slots - 1)]
+    free = torch.where(full, torch.where(joins, first, second), room)
 
-    def of_second(held: Tensor, new: Tensor) -> Tensor:
-        return torch.where(_beside(joins, new), new, held[rows, second])
+    def unless(it: Tensor, which: Tensor, other: Tensor) -> Tensor:
+        return torch.where(which.unsqueeze(-1), other, it)
 
-    def put(held: Tensor, merged: Tensor, new: Tensor) -> Tensor:
-        merged = torch.where(_beside(full, merged), merged, held[rows, first])
-        last = torch.where(_beside(joins, new), merged, new)
-        return held.index_put((rows, first), merged).index_put_((rows, free), last)
-
-    one, none = torch.ones_like(t), torch.zeros_like(t)
-    counts = stream.count[rows, first], of_second(stream.count, one)
-    share = counts[0] / (counts[0] + counts[1]) if by_count else torch.full_like(t, 0.5)
-    merged = torch.lerp(of_second(stream.tokens, tokens), stream.tokens[rows, first], share[:, None, None])
-    attention = stream.attention[rows, first] + of_second(stream.attention, none)
-    return Stream(
-        tokens=put(stream.tokens, merged, tokens),
-        start=put(stream.start, stream.start[rows, first], t),
-        end=put(stream.end, of_second(stream.end, t), t),
-        count=put(stream.count, counts[0] + counts[1], one),
-        attention=put(stream.attention, attention, none),
-        order=_without(stream.order, pair, moves, free),
-        alike=_alike_after(stream, merged.detach(), tokens.detach(), pair, alike, full),
+    a, b = held.tokens[rows, first], unless(held.tokens[rows, second], joins, new)
+    of_a, of_b = held.facts[rows, first], unless(held.facts[rows, second], joins, facts)
+    share = of_a[:, 2:3] / (of_a[:, 2:3] + of_b[:, 2:3]) if by_count else 0.5
+    merged = unless(a, full, share * a + (1 - share) * b)
+    of_merged = unless(of_a, full, torch.cat([of_a[:, :1], of_b[:, 1:2], of_a[:, 2:] + of_b[:, 2:]], dim=1))
+    neighbours = held.tokens[rows, before], unless(held.tokens[rows, after], pair + 2 >= slots, new)
+    alike = _without(held.alike, pair, full & ~joins, torch.zeros_like(held.alike[:, 0]))
+    to_both = likeness(held, torch.stack(neighbours), merged.expand(2, -1, -1))
+    both = torch.stack([(pair - 1).clamp(min=0), pair])
+    changed = torch.stack([full & (pair > 0), full])
+    alike = alike.index_put((rows, both[1]), torch.where(changed[1], to_both[1], alike[rows, both[1]]))
+    alike = alike.index_put_((rows, both[0]), torch.where(changed[0], to_both[0], alike[rows, both[0]]))
+    return replace(
+        held,
+        tokens=held.tokens.index_put((rows, first), merged).index_put_((rows, free), unless(new, joins, merged)),
+        facts=held.facts.index_put((rows, first), of_merged).index_put_((rows, free), unless(facts, joins, of_merged)),
+        order=_without(held.order, pair, full & ~joins, free),
+        alike=alike,
     )
 
 
-@torch.no_grad()
-def _with_arrival(stream: Stream, tokens: Tensor) -> Tensor:
-    """Likenesses by age, (B, L), that of the newest entry and `tokens` (B, N, D) put at its place."""
-    rows = torch.arange(len(tokens), device=tokens.device)
-    newest = (stream.length - 1).clamp(min=0)
-    arrival = likeness(stream.tokens[rows, stream.order[rows, newest]], tokens)
-    return stream.alike.index_put((rows, newest), arrival.to(stream.alike.dtype))
-
-
 def _without(by_age: Tensor, pair: Tensor, moves: Tensor, last: Tensor) -> Tensor:
-    """`by_age` (B, L) where the one after the `pair`-th is gone, all younger ones are a place older, `last` (B,) comes
-    last; only where it `moves` (B,)."""
+    """`by_age` (B, L) where the one after the `pair`-th is gone, younger ones are a place older, `last` (B,) is last;
+    unchanged where nothing `moves` (B,)."""
     place = torch.arange(by_age.shape[1], device=by_age.device)
     older = place + (moves[:, None] & (place > pair[:, None])).long()
     return torch.cat([by_age, last[:, None]], dim=1).gather(1, older)
-
-
-@torch.no_grad()
-def _alike_after(stream: Stream, merged: Tensor, new: Tensor, pair: Tensor, alike: Tensor, full: Tensor) -> Tensor:
-    """Likenesses by age after a write: those of the merged entry and its neighbours are other ones."""
-    rows, slots = torch.arange(len(pair), device=pair.device), stream.order.shape[1]
-
-    def held(age: Tensor) -> Tensor:
-        return stream.tokens[rows, stream.order[rows, age.clamp(0, slots - 1)]]
-
-    following = torch.where(_beside(pair + 2 < slots, new), held(pair + 2), new)
-    changed = _without(alike, pair, full & (pair < slots - 1), torch.zeros_like(alike[:, 0]))
-    for age, a, b in ((pair - 1, held(pair - 1), merged), (pair, merged, following)):
-        at = age.clamp(min=0)
-        now = torch.where(full & (age >= 0), likeness(a, b).to(alike.dtype), changed[rows, at])
-        changed = changed.index_put((rows, at), now)
-    return changed
-
-
-def _beside(which: Tensor, value: Tensor) -> Tensor:
-    """`which` (B,) shaped to choose among values (B, ...)."""
-    return which.view(-1, *[1] * (value.dim() - 1))

@@ -6,20 +6,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robomem.memory.stream import Stream
-
 SHORTEST_PERIOD = 0.8  # s, two policy steps at 2.5 Hz
 LONGEST_PERIOD = 240.0  # s, longer than the longest episode
 
 
-def rotate_by_time(tokens: Tensor, t: Tensor) -> Tensor:
+def rates(half: int) -> Tensor:
+    """Angular rates (`half`,) [rad/s] of pairs of features, for periods from 0.8 s to 240 s."""
+    ratio = torch.arange(half, dtype=torch.float32) / max(half - 1, 1)
+    return 2 * math.pi / (SHORTEST_PERIOD * (LONGEST_PERIOD / SHORTEST_PERIOD) ** ratio)
+
+
+def rotate_by_time(tokens: Tensor, t: Tensor, rate: Tensor) -> Tensor:
     """Tokens (B, heads, S, D) turned by their times `t` (B, S) [s], so that a dot product sees the age between them.
 
-    Rotary position encoding (Su et al. 2021, eq. 34) on physical seconds, periods from 0.8 s to 240 s.
+    Rotary position encoding (Su et al. 2021, eq. 34) on physical seconds, at `rate` (D / 2,).
     """
     half = tokens.shape[-1] // 2
-    ratio = torch.arange(half, device=t.device, dtype=torch.float32) / max(half - 1, 1)
-    rate = 2 * math.pi / (SHORTEST_PERIOD * (LONGEST_PERIOD / SHORTEST_PERIOD) ** ratio)
     angle = t[:, None, :, None].float() * rate
     cos, sin = angle.cos(), angle.sin()
     even, odd = tokens[..., :half], tokens[..., half:]
@@ -29,21 +31,26 @@ def rotate_by_time(tokens: Tensor, t: Tensor) -> Tensor:
 class RetrievalLayer(nn.Module):
     """One cross-attention block of the present tokens over the held entries, pre-normed, several heads."""
 
+    rate: Tensor
+
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.register_buffer("rate", rates(dim // heads // 2), persistent=False)
         self.norm_query, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
-    def forward(self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Updated `x` (B, Q, D) and the attention (B, Q, S) over `held` (B, S, D); `mask` (B, S) True where filled."""
+    def forward(self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Updated `x` (B, Q, D) and the attention (B, Q, S) over `held` (B, S, D); `mask` (B, S) True where empty."""
         keys, values = map(self._split, self.key_value(held).chunk(2, dim=-1))
-        query = rotate_by_time(self._split(self.query(self.norm_query(x))), t)
-        keys = rotate_by_time(keys, held_t)
+        query = rotate_by_time(self._split(self.query(self.norm_query(x))), t, self.rate)
+        keys = rotate_by_time(keys, held_t, self.rate)
         scores = query @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
-        attention = functional.softmax(scores.masked_fill(~mask[:, None, None, :], -1e4), dim=-1)
+        if mask is not None:
+            scores = scores.masked_fill(mask[:, None, None, :], -1e4)
+        attention = functional.softmax(scores, dim=-1)
         read = (attention @ values).transpose(1, 2).flatten(2)
         x = x + self.out(read)
         return x + self.feed(self.norm_feed(x)), attention.mean(dim=1)
@@ -60,20 +67,23 @@ class Retrieval(nn.Module):
         self.layers = nn.ModuleList(RetrievalLayer(dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, held: Stream, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Retrieved (B, N, D) and attention over the entries of `held` (B, L), for `x` (B, N, D) at `t` (B,) [s].
+    def forward(
+        self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, empty: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Retrieved (B, N, D) and attention over entries (B, S).
 
-        A session that holds nothing retrieves the present itself.
+        `x` (B, N, D) at `t` (B,) [s]; `held` (B, S, N, D) at `held_t` (B, S) [s], of which `empty` (B, S) are none. A
+        session that holds nothing retrieves the present itself.
         """
-        filled, tokens = held.filled, held.tokens.shape[2]
-        flat = held.tokens.where(filled[:, :, None, None], 0).flatten(1, 2)
-        flat_t = ((held.start + held.end) / 2).repeat_interleave(tokens, dim=1)
-        mask = filled.repeat_interleave(tokens, dim=1)
+        tokens = held.shape[2]
+        flat, flat_t = held.flatten(1, 2), held_t.repeat_interleave(tokens, dim=1)
+        mask = None if empty is None else empty.repeat_interleave(tokens, dim=1)
         now = t[:, None].expand(-1, x.shape[1])
         read, attention = x, flat.new_zeros(())
         for layer in self.layers:
             read, share = layer(read, flat, now, flat_t, mask)
             attention = attention + share.mean(dim=1).view(len(x), -1, tokens).sum(dim=-1)
-        any_held = filled.any(dim=1)
-        retrieved = torch.where(any_held[:, None, None], self.norm(read), x)
-        return retrieved, attention / len(self.layers) * filled
+        retrieved, attention = self.norm(read), attention / len(self.layers)
+        if empty is None:
+            return retrieved, attention
+        return torch.where(empty.all(dim=1)[:, None, None], x, retrieved), attention * ~empty

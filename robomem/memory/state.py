@@ -1,10 +1,10 @@
 """The memory of one or more episodes as a plain value."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robomem.errors import CheckpointError
-from robomem.memory.stream import Stream
+from robomem.memory.entries import Entries
 from robomem.types import Image
+
+ENTRY = ("tokens", "facts", "order", "alike")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,27 +33,24 @@ class MemoryEntry:
 
 @dataclass
 class MemoryState:
-    """What is remembered of B sessions: one stream of cognitive tokens, one of perceptual tokens.
+    """What is remembered of B sessions, in one bank or in several that merge apart.
 
     `seed` and `step` fix the sampling noise.
     """
 
-    cognitive: Stream  # N = 1
-    perceptual: Stream
+    banks: tuple[Entries, ...]
     seed: int = 0
     step: int = 0
-    thumbnails: tuple[Image | None, ...] = ()  # one a slot, session 0; of a slot that was never filled, None
+    thumbnails: tuple[Image | None, ...] = ()  # one a slot of the first bank, session 0; None of one never filled
 
     @property
     def length(self) -> Tensor:
-        """Entries held, (B,)."""
-        return self.cognitive.length
+        """Entries held in the first bank, (B,)."""
+        return self.banks[0].length
 
     def reset(self) -> None:
         """Forget everything; the noise starts again as well."""
-        for name, stream in self.streams().items():
-            sessions, slots, tokens, dim = stream.tokens.shape
-            setattr(self, name, Stream.empty(sessions, slots, tokens, dim, stream.tokens.device))
+        self.banks = tuple(held.forgotten() for held in self.banks)
         self.step, self.thumbnails = 0, ()
 
     def fork(self) -> Self:
@@ -60,11 +59,11 @@ class MemoryState:
 
     def detach(self) -> Self:
         """A copy through which no gradient flows."""
-        return self._each(lambda stream: stream.each(Tensor.detach))
+        return replace(self, banks=tuple(held.each(Tensor.detach) for held in self.banks))
 
     def first(self, sessions: int) -> Self:
         """A copy of the first `sessions`."""
-        return self._each(lambda stream: stream.each(lambda tensor: tensor[:sessions]))
+        return replace(self, banks=tuple(held.each(lambda tensor: tensor[:sessions]) for held in self.banks))
 
     def become(self, other: Self) -> None:
         """Take over all that `other` holds."""
@@ -73,44 +72,33 @@ class MemoryState:
 
     def shifted(self, dt: float) -> Self:
         """A copy whose entries happened `dt` [s] later."""
-
-        def later(stream: Stream) -> Stream:
-            return replace(stream, start=stream.start + dt * stream.filled, end=stream.end + dt * stream.filled)
-
-        return self._each(later)
+        return replace(self, banks=tuple(held.shifted(dt) for held in self.banks))
 
     def picture(self, seen: Image) -> None:
         """Note what the camera saw at the last write; an entry that was merged keeps the picture it began with."""
-        if not int(self.length[0]):
-            return
-        newest = int(self.cognitive.order[0, int(self.length[0]) - 1])
-        if int(self.cognitive.count[0, newest]) == 1:
-            pictures = [*self.thumbnails, *[None] * (self.cognitive.count.shape[1] - len(self.thumbnails))]
+        held, length = self.banks[0], int(self.length[0])
+        newest = int(held.order[0, max(length - 1, 0)])
+        if int(held.count[0, newest]) == 1:
+            pictures = [*self.thumbnails, *[None] * (held.slots - len(self.thumbnails))]
             pictures[newest] = seen
             self.thumbnails = tuple(pictures)
 
-    def streams(self) -> dict[str, Stream]:
-        """Both streams by name."""
-        return {"cognitive": self.cognitive, "perceptual": self.perceptual}
-
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, "cognitive.tokens" and so on."""
-        return {
-            f"{name}.{of}": tensor for name, stream in self.streams().items() for of, tensor in stream.tensors().items()
-        }
+        """All tensors by name, "0.start" and so on."""
+        return {f"{k}.{name}": tensor for k, held in enumerate(self.banks) for name, tensor in held.tensors().items()}
 
     def entries(self, session: int = 0) -> list[MemoryEntry]:
-        """What a session holds, oldest first, as the cognitive stream has it."""
-        stream, pictures = self.cognitive, self.thumbnails if session == 0 else ()
+        """What the first bank holds of a session, oldest first."""
+        held, pictures = self.banks[0], self.thumbnails if session == 0 else ()
         return [
             MemoryEntry(
-                float(stream.start[session, slot]),
-                float(stream.end[session, slot]),
-                int(stream.count[session, slot]),
-                float(stream.attention[session, slot]),
+                float(held.start[session, slot]),
+                float(held.end[session, slot]),
+                int(held.count[session, slot]),
+                float(held.attention[session, slot]),
                 pictures[slot] if slot < len(pictures) else None,
             )
-            for slot in stream.order[session, : int(stream.length[session])].tolist()
+            for slot in held.order[session, : int(held.length[session])].tolist()
         ]
 
     def save(self, path: Path) -> None:
@@ -121,7 +109,8 @@ class MemoryState:
             for i, picture in enumerate(self.thumbnails)
             if picture is not None
         }
-        about = {"seed": self.seed, "step": self.step, "thumbnails": len(self.thumbnails)}
+        about: dict[str, Any] = {"seed": self.seed, "step": self.step, "thumbnails": len(self.thumbnails)}
+        about |= {"banks": [held.sizes for held in self.banks]}
         save_file(tensors, path, metadata={"memory": json.dumps(about)})
 
     @classmethod
@@ -129,19 +118,14 @@ class MemoryState:
         """Read what `save` wrote, exactly. Raises CheckpointError when it is no such file or torn."""
         try:
             with safe_open(path, "pt") as file:
-                about: Mapping[str, int] = json.loads((file.metadata() or {})["memory"])
-                names = list(file.keys())
-                streams = {
-                    name: Stream(**{f.name: file.get_tensor(f"{name}.{f.name}") for f in fields(Stream)})
-                    for name in ("cognitive", "perceptual")
-                }
-                pictures = tuple(
-                    file.get_tensor(f"thumbnails.{i}").numpy() if f"thumbnails.{i}" in names else None
-                    for i in range(about["thumbnails"])
+                about: Mapping[str, Any] = json.loads((file.metadata() or {})["memory"])
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+                pictures = [tensors.pop(f"thumbnails.{slot}", None) for slot in range(about["thumbnails"])]
+                banks = tuple(
+                    Entries(tuple(map(tuple, sizes)), **{of: tensors[f"{k}.{of}"] for of in ENTRY})
+                    for k, sizes in enumerate(about["banks"])
                 )
-                return cls(**streams, seed=about["seed"], step=about["step"], thumbnails=pictures)
+                thumbnails = tuple(None if picture is None else picture.numpy() for picture in pictures)
+                return cls(banks, about["seed"], about["step"], thumbnails)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise CheckpointError(f"{path} is not a saved memory: {error}") from None
-
-    def _each(self, change: Callable[[Stream], Stream]) -> Self:
-        return replace(self, cognitive=change(self.cognitive), perceptual=change(self.perceptual))

@@ -130,9 +130,8 @@ def test_sessions_together_are_as_each_alone() -> None:
         for k in range(length):
             _, held = bank(held, torch.randn(1, 4, 16), torch.tensor([float(k)]))
         alone.append(held)
-    together = type(alone[0])(
-        **{name: torch.cat([held.tensors()[name] for held in alone]) for name in alone[0].tensors()}
-    )
+    names = alone[0].tensors()
+    together = replace(alone[0], **{name: torch.cat([held.tensors()[name] for held in alone]) for name in names})
     for k in range(6):
         x, t = torch.randn(len(lengths), 4, 16), torch.tensor([float(length + k) for length in lengths])
         fused, together = bank(together, x, t)
@@ -148,12 +147,10 @@ def test_sessions_together_are_as_each_alone() -> None:
 def test_empty_slots_cannot_leak(poison: float) -> None:
     torch.manual_seed(0)
     bank = CompatibleBank(dim=16, tokens=4, slots=3, write_fused=False)
-    clean = type(bank.empty())(
-        **{name: tensor.repeat_interleave(2, 0) for name, tensor in bank.empty().tensors().items()}
-    )
+    clean = bank.empty(sessions=2)
     x = torch.randn(9, 2, 4, 16)
     _, clean = bank(clean, x[0], torch.zeros(2))
-    dirty = replace(clean, tokens=clean.tokens.where(clean.filled[:, :, None, None], poison))
+    dirty = replace(clean, tokens=clean.tokens.where(clean.filled.unsqueeze(-1), poison))
     for k in range(1, 9):
         fused, clean = bank(clean, x[k], torch.full((2,), float(k)))
         same, dirty = bank(dirty, x[k], torch.full((2,), float(k)))

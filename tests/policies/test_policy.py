@@ -82,14 +82,12 @@ def test_a_swapped_memory_is_the_other_episode_s_at_its_own_age() -> None:
     memory.step = 7
     given = swapped(memory, look(20.0))
     t, other = donor.history[2]
-    assert torch.equal(given.cognitive.tokens, other.cognitive.tokens)
+    assert torch.equal(given.banks[0].tokens, other.banks[0].tokens)
     held = int(other.length[0])
-    assert (20.0 - given.cognitive.end[0, :held]).tolist() == pytest.approx(
-        (t - other.cognitive.end[0, :held]).tolist()
-    )
+    assert (20.0 - given.banks[0].end[0, :held]).tolist() == pytest.approx((t - other.banks[0].end[0, :held]).tolist())
     assert (given.seed, given.step) == (9, 7)
     following = swapped(memory, look(20.4))
-    assert torch.equal(following.cognitive.tokens, donor.history[3][1].cognitive.tokens)
+    assert torch.equal(following.banks[0].tokens, donor.history[3][1].banks[0].tokens)
     with pytest.raises(ValueError, match="no memory"):
         Swapped([], offset=0)
 

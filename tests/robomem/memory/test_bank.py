@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robomem.memory.bank import BankConfig, MemoryBank
-from robomem.memory.retrieval import rotate_by_time
+from robomem.memory.retrieval import rates, rotate_by_time
 from robomem.memory.state import MemoryState
 
 CONFIG = BankConfig(slots=4, tokens=3, perceptual_dim=8, cognitive_dim=16, heads=2)
@@ -61,7 +61,8 @@ def test_a_rotation_by_time_makes_products_depend_on_age_alone() -> None:
     query, key = torch.randn(2, 1, 1, 1, 8, generator=random).unbind()
 
     def product(t_query: float, t_key: float) -> float:
-        turned = rotate_by_time(query, torch.tensor([[t_query]])) * rotate_by_time(key, torch.tensor([[t_key]]))
+        asked, held = torch.tensor([[t_query]]), torch.tensor([[t_key]])
+        turned = rotate_by_time(query, asked, rates(4)) * rotate_by_time(key, held, rates(4))
         return float(turned.sum())
 
     assert product(5.0, 3.0) == pytest.approx(product(105.0, 103.0), abs=1e-4)
@@ -72,20 +73,15 @@ def test_attention_is_a_share_over_what_is_held(bank: MemoryBank) -> None:
     state = after(bank, 3)
     cognitive, perceptual = tokens(1, 1, seed=2)
     _, _, state = bank(state, cognitive[:, 0], perceptual[:, 0], torch.tensor([1.2]))
-    assert float(state.cognitive.attention[0, :3].sum()) == pytest.approx(1.0, abs=1e-5)
-    assert state.cognitive.attention[0, 3] == 0  # what was just written was not read
+    assert float(state.banks[0].attention[0, :3].sum()) == pytest.approx(1.0, abs=1e-5)
+    assert state.banks[0].attention[0, 3] == 0  # what was just written was not read
 
 
 @pytest.mark.parametrize("poison", [1e6, float("nan"), float("inf")])
 def test_empty_slots_cannot_leak(bank: MemoryBank, poison: float) -> None:
     state = after(bank, 2)
-    poisoned = replace(
-        state,
-        **{
-            name: replace(stream, tokens=stream.tokens.where(stream.filled[:, :, None, None], poison))
-            for name, stream in state.streams().items()
-        },
-    )
+    (held,) = state.banks
+    poisoned = replace(state, banks=(replace(held, tokens=held.tokens.where(held.filled.unsqueeze(-1), poison)),))
     for k in range(2, 9):  # until there are no empty slots, and on
         cognitive, perceptual = tokens(1, 1, seed=k)
         *clean, state = bank(state, cognitive[:, 0], perceptual[:, 0], torch.tensor([0.4 * k]))

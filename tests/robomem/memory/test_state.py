@@ -74,8 +74,8 @@ def test_shifting_moves_what_is_held_in_time_and_nothing_else() -> None:
     later = state.shifted(10.0)
     for before, after in zip(state.entries(), later.entries(), strict=True):
         assert after.start == pytest.approx(before.start + 10) and after.end == pytest.approx(before.end + 10)
-    assert torch.equal(later.cognitive.start[:, 3:], torch.zeros(1, 1))
-    assert torch.equal(later.cognitive.tokens, state.cognitive.tokens)
+    assert torch.equal(later.banks[0].start[:, 3:], torch.zeros(1, 1))
+    assert torch.equal(later.banks[0].tokens, state.banks[0].tokens)
 
 
 def test_entries_show_what_the_camera_saw_when_they_began() -> None:
