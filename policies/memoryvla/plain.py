@@ -42,6 +42,14 @@ class Entry(NamedTuple):
     tokens: Tensor
 
 
+class Expert(NamedTuple):
+    """The weights of an action expert, and what they do not tell of its shape."""
+
+    weights: Weights
+    layers: int
+    heads: int
+
+
 def within(weights: Weights, prefix: str) -> dict[str, Tensor]:
     """The weights whose name starts with `prefix`, without it."""
     return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
@@ -107,19 +115,20 @@ def keep(held: list[Entry], entry: Entry, length: int) -> list[Entry]:
     return held
 
 
-def predict(weights: Weights, sizes: Sizes, x: Tensor, t: Tensor, cognitive: Tensor, perceptual: Tensor) -> Tensor:
+def predict(net: Expert, x: Tensor, t: Tensor, cognitive: Tensor, perceptual: Tensor) -> Tensor:
     """The action expert: noise (B, h, d) in `x` of that shape at `t` (B,), for tokens (B, 1, Dc) and (B, N, Dp)."""
+    weights, layers, heads = net
     known = embed(weights, "t_embedder", t).unsqueeze(1) + linear(weights, "z_embedder.linear", cognitive)
     perceptual = linear(weights, "per_token_embedder.linear", perceptual)
     x = torch.cat([known, linear(weights, "x_embedder.linear", x)], dim=1) + weights["positional_embedding"]
-    for block in range(sizes.depth):
+    for block in range(layers):
         of = within(weights, f"blocks.{block}.")
         q, k, v = linear(of, "attn.qkv", norm(of, "norm1", x, 1e-6)).chunk(3, dim=-1)
-        x = x + linear(of, "attn.proj", attend(q, k, v, sizes.heads))
+        x = x + linear(of, "attn.proj", attend(q, k, v, heads))
         project = of["per_attn.in_proj_weight"].chunk(3), of["per_attn.in_proj_bias"].chunk(3)
         sources = norm(of, "norm3", x, 1e-6), perceptual, perceptual
         q, k, v = (functional.linear(source, w, b) for source, w, b in zip(sources, *project, strict=True))
-        x = x + linear(of, "per_attn.out_proj", attend(q, k, v, sizes.heads))
+        x = x + linear(of, "per_attn.out_proj", attend(q, k, v, heads))
         fed = functional.gelu(linear(of, "mlp.fc1", norm(of, "norm2", x, 1e-6)), approximate="tanh")
         x = x + linear(of, "mlp.fc2", fed)
     return linear(weights, "final_layer.linear", norm(weights, "norm_final", x, 1e-6))[:, 1:]
@@ -131,15 +140,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
-def denoise(
-    weights: Weights, sizes: Sizes, x: Tensor, cognitive: Tensor, perceptual: Tensor, steps: int, guidance: float
-) -> Tensor:
+def denoise(net: Expert, x: Tensor, cognitive: Tensor, perceptual: Tensor, steps: int, guidance: float) -> Tensor:
     """A chunk (1, h, d) from noise `x` of that shape, by DDIM in `steps`, guided in all of them."""
     scheduler = DDIMScheduler(100, beta_schedule="squaredcos_cap_v2", clip_sample=False)
     scheduler.set_timesteps(steps)
-    both = torch.cat([cognitive, weights["z_embedder.uncondition"].unsqueeze(0)])
+    both = torch.cat([cognitive, net.weights["z_embedder.uncondition"].unsqueeze(0)])
     for t in scheduler.timesteps:
         twice = torch.cat([x, x]), t.expand(2), both, perceptual.repeat(2, 1, 1)
-        known, free = predict(weights, sizes, *twice).chunk(2)
+        known, free = predict(net, *twice).chunk(2)
         x = scheduler.step(free + guidance * (known - free), t, x).prev_sample
     return x

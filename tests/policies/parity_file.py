@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from policies.action.incontext import InContextConfig, InContextDiT
-from policies.memoryvla.plain import Entry, Sizes, compress, denoise, keep, predict, remember, within
+from policies.memoryvla.plain import Entry, Expert, Sizes, compress, denoise, keep, predict, remember, within
 from policies.vlm.compression import BottleneckSE
 from robomem.memory.compatible import CompatibleBank
 
@@ -51,9 +51,10 @@ def save_parity_file(path: Path, sizes: Sizes, seed: int) -> Path:
             true[f"{name}.bank_t.{t:02d}"] = torch.tensor([entry.t for entry in held])
         true[f"{name}.fused"] = torch.stack(fused)
         true[f"{name}.bank_final"] = torch.stack([entry.tokens for entry in held])
-    net, last = within(weights, "action_model.net."), (true["cog.fused"][-1:], true["per.fused"][-1:])
-    true["dit.eps"] = predict(net, sizes, given["noise"], given["timestep"], *last)
-    true["actions.ddim10_cfg1.5"] = denoise(net, sizes, given["noise"], *last, steps=10, guidance=1.5)
+    net = Expert(within(weights, "action_model.net."), sizes.depth, sizes.heads)
+    last = true["cog.fused"][-1:], true["per.fused"][-1:]
+    true["dit.eps"] = predict(net, given["noise"], given["timestep"], *last)
+    true["actions.ddim10_cfg1.5"] = denoise(net, given["noise"], *last, steps=10, guidance=1.5)
     tensors = {f"weights.{name}": w for name, w in weights.items()} | {f"in.{name}": x for name, x in given.items()}
     tensors |= {f"out.{name}": x.clone().contiguous() for name, x in true.items()}
     save_file(tensors, path, metadata={"description": json.dumps(asdict(sizes))})
