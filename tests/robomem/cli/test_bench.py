@@ -1,10 +1,13 @@
-"""`robomem bench`: bad input."""
+"""`robomem bench`: bad input, and a fair comparison."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
+from robomem.cli.contests import NotTheSame, Settings, run
 from robomem.cli.main import main
+from tests.robomem.cli.call import summary_of
 
 
 @pytest.mark.parametrize(
@@ -14,7 +17,7 @@ from robomem.cli.main import main
         (["policy", "policy=demonstrator"], "policy is sim.experts.Demonstrator, which has no weights"),
         (["policy", "seed=-1"], "seed is -1, expected 0 or more"),
         (["data", "seconds=0"], "seconds is 0.0, expected a finite number above 0"),
-        (["polizy"], "no bench 'polizy'; known: data, policy"),
+        (["polizy"], "no bench 'polizy'; known: data, policy, sampler"),
     ],
 )
 def test_bad_input_gets_one_line(
@@ -24,3 +27,25 @@ def test_bad_input_gets_one_line(
     err = capfd.readouterr().err
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+SMALL = [f"contests.{name}.{size}" for name in ("dit_s", "dit_b") for size in ("layers=1", "dim=64", "heads=4")]
+
+
+def test_the_sampler_is_timed_against_the_plain_way(tmp_path: Path) -> None:
+    assert main(["bench", "sampler", "rounds=2", *SMALL, f"out={tmp_path}"]) == 0
+    summary = summary_of(tmp_path)
+    assert set(summary["ratios"]) == {"dit_s", "dit_b"} and summary["rounds"] == 2
+    for name, contest in summary["contests"].items():
+        assert summary["ratios"][name] == pytest.approx(contest["ms"]["plain"] / contest["ms"]["ours"])
+        assert 0 <= contest["difference"] < 1e-4
+
+
+def differing(seed: int) -> dict[str, object]:
+    return {"plain": lambda: torch.ones(2), "ours": lambda: torch.tensor([1.0, 1.001])}
+
+
+def test_what_is_not_the_same_is_not_compared() -> None:
+    settings = Settings({"odd": {"_target_": f"{__name__}.differing"}}, rounds=1, threads=1, seed=0)
+    with pytest.raises(NotTheSame, match=r"^odd: the plain way and ours differ by 1.0e-03 of the largest number$"):
+        run(settings)
