@@ -5,13 +5,14 @@ memory-fused perceptual tokens. What does not change while a chunk is denoised (
 them, modulation of every step) is computed once, by `prepare`.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from robomem.memory.timestep import embed_time
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,6 @@ def modulation(told: Tensor, neutral: tuple[float, ...]) -> Tensor:
     """(B, S, K * D) as K parts (B, S, K, 1, D), each around its `neutral` value: 0 for a shift or gate, 1 for a
     scale."""
     return told.unflatten(-1, (len(neutral), 1, -1)) + told.new_tensor(neutral)[:, None, None]
-
-
-def embed_time(t: Tensor, dim: int) -> Tensor:
-    """Sinusoidal embedding (..., dim) of diffusion times (...), Ho et al. 2020 / Vaswani et al. 2017 sec. 3.5."""
-    rate = torch.exp(-math.log(10_000) * torch.arange(dim // 2, device=t.device) / (dim // 2))
-    angle = t.unsqueeze(-1).float() * rate
-    return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
 class Block(nn.Module):

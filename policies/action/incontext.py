@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from policies.action.dit import Condition, embed_time
+from policies.action.dit import Condition
+from robomem.memory.timestep import TimestepEncoder
 
 EPS = 1e-6  # of norms
 TIME_WIDTH = 256  # of the sinusoidal embedding of diffusion times
@@ -131,19 +132,6 @@ class ConditionEmbedder(Embedder):
         self.uncondition = nn.Parameter(torch.randn(1, width) * 0.02)
 
 
-class TimeEmbedder(nn.Module):
-    """Of diffusion times."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(TIME_WIDTH, dim), nn.SiLU(), nn.Linear(dim, dim))
-
-    def forward(self, t: Tensor) -> Tensor:
-        """(..., D) for times (...)."""
-        told: Tensor = self.mlp(embed_time(t, TIME_WIDTH))
-        return told
-
-
 class FinalLayer(Embedder):
     """Normed, then brought to the width of an action."""
 
@@ -159,11 +147,11 @@ class InContextDiT(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.x_embedder, self.z_embedder = (
-            Embedder(config.action_dim, dim),
-            ConditionEmbedder(config.cognitive_dim, dim),
+        self.x_embedder, self.per_token_embedder = (
+            Embedder(n, dim) for n in (config.action_dim, config.perceptual_dim)
         )
-        self.per_token_embedder, self.t_embedder = Embedder(config.perceptual_dim, dim), TimeEmbedder(dim)
+        self.z_embedder = ConditionEmbedder(config.cognitive_dim, dim)
+        self.t_embedder = TimestepEncoder(TIME_WIDTH, dim)
         self.positional_embedding = nn.Parameter(torch.randn(config.horizon + 1, dim) * dim**-0.5)
         self.blocks = nn.ModuleList(InContextBlock(dim, config.heads) for _ in range(config.layers))
         self.final_layer = FinalLayer(dim, config.action_dim)

@@ -23,7 +23,7 @@ class SamplerConfig:
     predicts: Literal["epsilon", "sample", "v_prediction"] = "sample"
 
 
-class Sizes(Protocol):
+class ChunkShape(Protocol):
     """Of a chunk: `horizon` actions of `action_dim` numbers."""
 
     horizon: int
@@ -33,7 +33,7 @@ class Sizes(Protocol):
 class Denoiser(Protocol):
     """An action expert: predicts what the sampler is configured for, given what `prepare` made of the condition."""
 
-    config: Sizes
+    config: ChunkShape
     nothing: Tensor  # (Dc,) stands for the cognitive token in the unguided branch
 
     def prepare(self, condition: Condition, times: Tensor) -> Any: ...

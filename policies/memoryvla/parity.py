@@ -6,10 +6,11 @@ status is 1 when one is larger than TOLERANCE times the largest number of that o
 """
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -19,13 +20,36 @@ from torch import Tensor, nn
 from policies.action.dit import Condition
 from policies.action.incontext import InContextConfig, InContextDiT
 from policies.action.sampler import Sampler, SamplerConfig
-from policies.memoryvla.plain import Sizes, within
 from policies.vlm.compression import BottleneckSE
 from robomem.errors import CheckpointError
 from robomem.memory.compatible import CompatibleBank
+from robomem.memory.state import within
 
 TOLERANCE = 1e-4
 SAMPLED = re.compile(r"actions\.ddim(\d+)_cfg([\d.]+)")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a parity file calls its sizes; `se_mid` is the width inside perceptual compression."""
+
+    visual_dim: int
+    se_mid: int
+    perceptual_dim: int
+    perceptual_tokens: int
+    cognition_dim: int
+    mem_length: int
+    hidden: int
+    depth: int
+    heads: int
+    chunk: int
+    steps: int
+    update_fused: bool
+
+    def expert(self) -> InContextConfig:
+        """The sizes of the action expert."""
+        widths = self.hidden, self.heads, self.cognition_dim, self.perceptual_dim
+        return InContextConfig(self.chunk, 7, self.depth, *widths)
 
 
 def read(path: Path) -> tuple[Sizes, dict[str, Tensor]]:
@@ -60,10 +84,7 @@ def outputs(sizes: Sizes, tensors: Mapping[str, Tensor], wanted: Sequence[str]) 
         fused[name] = torch.cat(steps)
         yield f"{name}.fused", fused[name]
         yield f"{name}.bank_final", held.streams(held.tokens)[0][0, order]
-    config = InContextConfig(
-        sizes.chunk, 7, sizes.depth, sizes.hidden, sizes.heads, sizes.cognition_dim, sizes.perceptual_dim
-    )
-    dit = loaded(InContextDiT(config), weights, "action_model.net.")
+    dit = loaded(InContextDiT(sizes.expert()), weights, "action_model.net.")
     condition = Condition(fused["cog"][-1:], fused["per"][-1:], given["noise"].new_zeros(1, 0))
     yield "dit.eps", dit(given["noise"], dit.prepare(condition, given["timestep"].unsqueeze(1)))
     for name in wanted:
@@ -74,25 +95,28 @@ def outputs(sizes: Sizes, tensors: Mapping[str, Tensor], wanted: Sequence[str]) 
 
 
 def loaded[Module: nn.Module](module: Module, weights: Mapping[str, Tensor], prefix: str) -> Module:
-    """`module` with the weights under `prefix`. Raises CheckpointError when they do not fit."""
-    try:
-        module.load_state_dict(within(weights, prefix))
-    except RuntimeError as error:
-        raise CheckpointError(f"weights under {prefix} do not fit: {' '.join(str(error).split())}") from None
+    """`module` with the weights under `prefix`. Raises RuntimeError when they do not fit."""
+    module.load_state_dict(within(weights, prefix))
     return module.eval()
 
 
-def differences(path: Path) -> tuple[dict[str, float], list[str]]:
-    """Of every output in the file: the largest absolute difference; and the names of those that are too large."""
+def differences(path: Path) -> tuple[dict[str, float | None], list[str]]:
+    """Of every output in the file: the largest absolute difference, None of what cannot be compared; and the names of
+    those that are too large."""
     sizes, tensors = read(path)
     true = within(tensors, "out.")
-    found = dict(outputs(sizes, tensors, list(true)))
+    try:
+        found = dict(outputs(sizes, tensors, list(true)))
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} does not hold what its sizes say: {' '.join(str(error).split())}") from None
     if unknown := sorted(true.keys() - found.keys()):
         raise CheckpointError(f"{path}: outputs that are not known here: {', '.join(unknown)}")
-    off, wrong = {}, []
+    off: dict[str, float | None] = {}
+    wrong = []
     for name, tensor in sorted(true.items()):
         same = found[name].shape == tensor.shape
-        off[f"out.{name}"] = far = float((found[name] - tensor).abs().max()) if same else float("inf")
+        far = float((found[name] - tensor).abs().max()) if same else math.inf
+        off[f"out.{name}"] = far if math.isfinite(far) else None
         if not far <= TOLERANCE * float(tensor.abs().max()):
             wrong.append(f"out.{name}")
     return off, wrong

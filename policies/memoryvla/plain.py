@@ -1,11 +1,10 @@
 """Upstream's arithmetic, written plainly: nothing kept, nothing computed ahead, one session after the other.
 
-What `parity` and the benches compare with. Weights are a dict under upstream's names, sizes those of a parity file.
+What `parity` and the benches compare with. Weights are a dict under upstream's names.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,25 +13,9 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.nn import functional
 
+from robomem.memory.state import within
+
 Weights = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What a parity file calls its sizes; `se_mid` is the width inside perceptual compression."""
-
-    visual_dim: int
-    se_mid: int
-    perceptual_dim: int
-    perceptual_tokens: int
-    cognition_dim: int
-    mem_length: int
-    hidden: int
-    depth: int
-    heads: int
-    chunk: int
-    steps: int
-    update_fused: bool
 
 
 class Entry(NamedTuple):
@@ -48,11 +31,6 @@ class Expert(NamedTuple):
     weights: Weights
     layers: int
     heads: int
-
-
-def within(weights: Weights, prefix: str) -> dict[str, Tensor]:
-    """The weights whose name starts with `prefix`, without it."""
-    return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
 
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:

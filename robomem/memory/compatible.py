@@ -8,38 +8,15 @@ sec. 2.1.2), exact since there is one head. So nothing is projected that is held
 The names of weights are upstream's.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robomem.memory.consolidation import write
 from robomem.memory.entries import Entries
+from robomem.memory.timestep import TimestepEncoder
 
 LAYERS = 2
-LONGEST_PERIOD = 10_000  # steps, over 2 pi
-
-
-def time_code(t: Tensor, dim: int) -> Tensor:
-    """Cosines, then sines, of times (...) [steps], (..., dim)."""
-    rate = torch.exp(-math.log(LONGEST_PERIOD) * torch.arange(dim // 2, device=t.device) / (dim // 2))
-    angle = t.unsqueeze(-1).float() * rate
-    return torch.cat([angle.cos(), angle.sin()], dim=-1)
-
-
-class TimestepEncoder(nn.Module):
-    """What is added to an entry for the step it was seen at; the same for all its tokens."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.width = dim // 4
-        self.mlp = nn.Sequential(nn.Linear(self.width, dim), nn.SiLU(), nn.Linear(dim, dim))
-
-    def forward(self, t: Tensor) -> Tensor:
-        """(..., D) for times (...) [steps]."""
-        told: Tensor = self.mlp(time_code(t, self.width))
-        return told
 
 
 class CrossTransformerBlock(nn.Module):
@@ -91,7 +68,7 @@ class CompatibleBank(nn.Module):
         super().__init__()
         self.dim, self.tokens, self.slots, self.write_fused = dim, tokens, slots, write_fused
         self.retrieval_blocks = nn.ModuleList(CrossTransformerBlock(dim) for _ in range(LAYERS))
-        self.timestep_encoder = TimestepEncoder(dim)
+        self.timestep_encoder = TimestepEncoder(dim // 4, dim)
         self.gate_fusion_blocks = GateFusion(dim)
 
     def empty(self, sessions: int = 1) -> Entries:

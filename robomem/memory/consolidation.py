@@ -20,7 +20,7 @@ def write(held: Entries, tokens: Sequence[Tensor], t: Tensor, by_count: bool = T
     evenly, the time interval is the union, counts add up. Gradients flow into everything kept.
     """
     rows, length = torch.arange(len(t), device=t.device), held.length
-    new = torch.cat([stream.flatten(1) for stream in tokens], dim=1)
+    new = torch.cat([stream.flatten(1) for stream in tokens], dim=1).to(held.tokens.dtype)
     facts = torch.stack([t, t, torch.ones_like(t), torch.zeros_like(t)], dim=1)
     age = (length - 1).clamp(min=0)
     newest = held.order[rows, age]
@@ -43,10 +43,9 @@ def likeness(held: Entries, a: Tensor, b: Tensor) -> Tensor:
 
 def _merge(held: Entries, new: Tensor, facts: Tensor, full: Tensor, by_count: bool) -> Entries:
     """With the new entry (B, F) and its `facts` (B, 4), after `full` sessions (B,) merged a pair; others have room."""
-    rows, slots = torch.arange(len(new), device=new.device), held.slots
+    rows, slots, length = torch.arange(len(new), device=new.device), held.slots, held.length
     pair = held.alike.argmax(dim=1)
     joins = full & (pair == slots - 1)  # the new entry itself is merged, into the newest that is held
-    length = held.length
     ages = torch.stack([torch.where(full, pair, (length - 1).clamp(min=0)), pair + 1, length, pair - 1, pair + 2])
     first, second, room, before, after = held.order[rows, ages.clamp(0, slots - 1)]
     free = torch.where(full, torch.where(joins, first, second), room)
@@ -62,10 +61,9 @@ def _merge(held: Entries, new: Tensor, facts: Tensor, full: Tensor, by_count: bo
     neighbours = held.tokens[rows, before], unless(held.tokens[rows, after], pair + 2 >= slots, new)
     alike = _without(held.alike, pair, full & ~joins, torch.zeros_like(held.alike[:, 0]))
     to_both = likeness(held, torch.stack(neighbours), merged.expand(2, -1, -1))
-    both = torch.stack([(pair - 1).clamp(min=0), pair])
-    changed = torch.stack([full & (pair > 0), full])
-    alike = alike.index_put((rows, both[1]), torch.where(changed[1], to_both[1], alike[rows, both[1]]))
-    alike = alike.index_put_((rows, both[0]), torch.where(changed[0], to_both[0], alike[rows, both[0]]))
+    for age, changed, now in zip((pair - 1, pair), (full & (pair > 0), full), to_both, strict=True):
+        at = rows, age.clamp(min=0)
+        alike = alike.index_put(at, torch.where(changed, now, alike[at]))
     return replace(
         held,
         tokens=held.tokens.index_put((rows, first), merged).index_put_((rows, free), unless(new, joins, merged)),

@@ -16,8 +16,6 @@ from robomem.errors import CheckpointError
 from robomem.memory.entries import Entries
 from robomem.types import Image
 
-ENTRY = ("tokens", "facts", "order", "alike")
-
 
 @dataclass(frozen=True, eq=False)
 class MemoryEntry:
@@ -122,10 +120,15 @@ class MemoryState:
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
                 pictures = [tensors.pop(f"thumbnails.{slot}", None) for slot in range(about["thumbnails"])]
                 banks = tuple(
-                    Entries(tuple(map(tuple, sizes)), **{of: tensors[f"{k}.{of}"] for of in ENTRY})
+                    Entries(sizes=tuple(map(tuple, sizes)), **within(tensors, f"{k}."))
                     for k, sizes in enumerate(about["banks"])
                 )
                 thumbnails = tuple(None if picture is None else picture.numpy() for picture in pictures)
                 return cls(banks, about["seed"], about["step"], thumbnails)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise CheckpointError(f"{path} is not a saved memory: {error}") from None
+
+
+def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose name starts with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

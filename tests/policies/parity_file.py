@@ -8,22 +8,21 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from policies.action.incontext import InContextConfig, InContextDiT
-from policies.memoryvla.plain import Entry, Expert, Sizes, compress, denoise, keep, predict, remember, within
+from policies.action.incontext import InContextDiT
+from policies.memoryvla.parity import Sizes
+from policies.memoryvla.plain import Entry, Expert, compress, denoise, keep, predict, remember
 from policies.vlm.compression import BottleneckSE
 from robomem.memory.compatible import CompatibleBank
+from robomem.memory.state import within
 
 
 def random_weights(sizes: Sizes) -> dict[str, Tensor]:
     """Weights of every layer, large enough that each shows in the outputs."""
-    config = InContextConfig(
-        sizes.chunk, 7, sizes.depth, sizes.hidden, sizes.heads, sizes.cognition_dim, sizes.perceptual_dim
-    )
     parts = {
         "per_compr": BottleneckSE(sizes.visual_dim, sizes.se_mid, sizes.perceptual_dim),
         "per_mem_bank": CompatibleBank(sizes.perceptual_dim, sizes.perceptual_tokens, sizes.mem_length, False),
         "cog_mem_bank": CompatibleBank(sizes.cognition_dim, 1, sizes.mem_length, False),
-        "action_model.net": InContextDiT(config),
+        "action_model.net": InContextDiT(sizes.expert()),
     }
     weights = {f"{part}.{name}": w for part, module in parts.items() for name, w in module.state_dict().items()}
     return {name: torch.randn_like(w) * (w.shape[-1] if w.dim() > 1 else 4) ** -0.5 for name, w in weights.items()}

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from policies.memoryvla.parity import differences, main
-from policies.memoryvla.plain import Sizes
+from policies.memoryvla.parity import Sizes, differences, main
 from robomem.memory.compatible import CompatibleBank
 from tests.policies.parity_file import save_parity_file
 
@@ -97,7 +96,19 @@ def test_another_weight_is_another_number(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["wrong"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "no sizes", "a weight less", "another output"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "missing",
+        "truncated",
+        "foreign",
+        "no sizes",
+        "a weight less",
+        "an input less",
+        "an input too small",
+        "another output",
+    ],
+)
 def test_what_is_no_parity_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     path = tmp_path / "file.safetensors"
     if damage != "missing":
@@ -112,12 +123,32 @@ def test_what_is_no_parity_file_is_named(tmp_path: Path, capsys: pytest.CaptureF
         else:
             if damage == "a weight less":
                 del tensors["weights.per_compr.expand.weight"]
+            if damage == "an input less":
+                del tensors["in.noise"]
+            if damage == "an input too small":
+                tensors["in.visual"] = tensors["in.visual"][:, :3].clone()
             if damage == "another output":
                 tensors["out.dit.extra"] = torch.zeros(1)
             save_file(tensors, path, metadata=None if damage == "no sizes" else about)
     assert main([str(path)]) == 2
     told = capsys.readouterr()
     assert told.out == "" and told.err.startswith("parity: ") and len(told.err.splitlines()) == 1
+
+
+def test_what_is_not_a_number_is_wrong_and_the_line_is_still_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_parity_file(tmp_path / "file.safetensors", SMALL, seed=2)
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    tensors = load_file(path)
+    tensors["in.noise"][0, 0, 0] = torch.nan
+    tensors["out.perceptual"] = tensors["out.perceptual"][1:].clone()
+    save_file(tensors, path, metadata=about)
+    assert main([str(path)]) == 1
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert {"out.dit.eps", "out.perceptual"} <= set(told["wrong"])
+    assert told["largest_difference"]["out.dit.eps"] is None
 
 
 def test_sessions_together_are_as_each_alone() -> None:

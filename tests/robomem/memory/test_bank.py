@@ -135,3 +135,15 @@ def test_every_weight_gets_a_gradient(bank: MemoryBank) -> None:
     (fused_c.pow(2).sum() + fused_p.pow(2).sum()).backward()
     for name, weight in bank.named_parameters():
         assert weight.grad is not None and weight.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_half_precision_is_rolled_and_what_is_held_stays_whole(bank: MemoryBank, dtype: torch.dtype) -> None:
+    cognitive, perceptual = (seen.to(dtype).requires_grad_(True) for seen in tokens(2, 9))
+    t = 0.4 * torch.arange(9).expand(2, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        fused, _ = bank.roll(cognitive, perceptual, t, [9, 6], 100)
+        _, _, state = bank(bank.empty(2), cognitive[:, 0], perceptual[:, 0], t[:, 0])
+    fused.float().pow(2).sum().backward()
+    assert cognitive.grad is not None and cognitive.grad[0, 0].abs().max() > 0
+    assert all(not tensor.is_floating_point() or tensor.dtype == torch.float32 for tensor in state.tensors().values())
