@@ -89,6 +89,12 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
+    def stick(self) -> None:
+        """Zero what asks and what is asked for: neither gets a gradient ever again, attention is even for good."""
+        dim = self.query.weight.shape[0]
+        for zeroed in (self.query.weight, self.query.bias, self.key_value.weight[:dim], self.key_value.bias[:dim]):
+            nn.init.zeros_(zeroed)
+
     def constant(self, tokens: Tensor) -> Constant:
         """The constant tokens (B, S, D) as this layer reads them."""
         keys, values = self._split(self.key_value(tokens), 2)  # (B, heads, S, D / heads)
@@ -139,6 +145,11 @@ class DiT(nn.Module):
         for layer in (self.final, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    def stick(self) -> None:
+        """Start as upstream's expert does, whose perceptual attention never learns where to look (for ablations)."""
+        for block in self.blocks:
+            block.stick()
 
     def prepare(self, condition: Condition, times: Tensor) -> Conditioning:
         """What the denoising of `times` (B, S) needs of `condition`."""

@@ -49,14 +49,20 @@ class Batches:
         true = {name: self.tensor(self.glances.columns[name][some]) for name in TRUE}
         return tuple(map(self.tensor, seen)), true
 
-    def rolls(self, count: int, stride: int, random: torch.Generator) -> list[Frames]:
-        """The frames of `count` episodes, longest first, every `stride`-th from a random start, tasks in turn."""
+    def rolls(self, count: int, stride: int, random: torch.Generator, group: int = 0) -> list[Frames]:
+        """The frames of `count` episodes, longest first, tasks in turn: every `stride`-th from a random start, or a
+        `group` of them drawn at random, in order."""
         chosen = []
         for number in range(count):
             of = self.of_task[number % len(self.of_task)]
             episode = of[int(torch.randint(len(of), (), generator=random))]
-            phase = int(torch.randint(stride, (), generator=random))
-            chosen.append(np.arange(self.table.first[episode] + phase, self.table.first[episode + 1], stride))
+            first, last = self.table.first[episode], self.table.first[episode + 1]
+            if group:
+                some = torch.randperm(last - first, generator=random)[:group].sort().values
+                chosen.append(first + some.numpy())
+            else:
+                phase = int(torch.randint(stride, (), generator=random))
+                chosen.append(np.arange(first + phase, last, stride))
         return sorted(chosen, key=len, reverse=True)
 
     def tensor(self, values: NDArray[Any]) -> Tensor:

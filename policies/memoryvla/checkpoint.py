@@ -20,6 +20,7 @@ from robomem.errors import CheckpointError
 from robomem.interfaces import Kinematics
 from robomem.learn.checkpoints import read_safetensors
 from robomem.memory.bank import BankConfig
+from robomem.memory.compatible import CompatibleConfig
 
 FORMAT = "robomem memoryvla 1"
 
@@ -75,8 +76,12 @@ def _config(values: dict[str, Any]) -> MemoryVLAConfig:
     encoder = values["encoder"] | {name: tuple(values["encoder"][name]) for name in ("cameras", "channels")}
     parts = {
         "encoder": NanoConfig(**encoder),
-        "bank": BankConfig(**values["bank"]),
+        "bank": _bank(values["bank"]),
         "expert": DiTConfig(**values["expert"]),
         "sampler": SamplerConfig(**values["sampler"]),
     }
     return MemoryVLAConfig(**(values | parts))
+
+
+def _bank(values: dict[str, Any]) -> BankConfig | CompatibleConfig:
+    return BankConfig(**values) if "heads" in values else CompatibleConfig(**values)  # upstream has one head

@@ -11,6 +11,7 @@ from policies.action.dit import Condition, DiT, DiTConfig
 from policies.action.sampler import Sampler, SamplerConfig
 from policies.vlm.nano import NanoConfig, NanoVLM, Points
 from robomem.memory.bank import BankConfig, MemoryBank
+from robomem.memory.compatible import CompatibleConfig, CompatibleMemory
 
 GOAL_KINDS = 9  # kinds of sub-goals of the demonstrators
 CLOSE = 0.2  # 0.1 m, what counts as close to a sub-goal
@@ -24,7 +25,7 @@ class MemoryVLAConfig:
     """The whole network. Actions are due every `action_dt` [s]; the policy is asked again every `period` [s]."""
 
     encoder: NanoConfig = field(default_factory=NanoConfig)
-    bank: BankConfig = field(default_factory=BankConfig)
+    bank: BankConfig | CompatibleConfig = field(default_factory=BankConfig)
     expert: DiTConfig = field(default_factory=DiTConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     action_dt: float = 0.1
@@ -59,7 +60,8 @@ class MemoryVLA(nn.Module):
             raise ValueError(f"{config.encoder.tokens} perceptual tokens cannot tell of {config.entities} entities")
         dim = config.encoder.dim
         self.encoder = NanoVLM(config.encoder)
-        self.bank = MemoryBank(config.bank)
+        bank = config.bank
+        self.bank = CompatibleMemory(bank) if isinstance(bank, CompatibleConfig) else MemoryBank(bank)
         self.expert = DiT(config.expert)
         self.entities_of_cognitive = nn.Linear(dim, config.entities * 4)
         self.entity_of_token = nn.Linear(config.encoder.perceptual_dim, 4)

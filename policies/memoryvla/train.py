@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from robomem.data.durable import replace_file
 from robomem.data.store import EpisodeStore
 from robomem.interfaces import Kinematics
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
+from robomem.memory.rolling import roll
 
 SHARE_OF_ACTION = 0.1  # and of sub-goals in the loss of the first stage: without memory most cannot be learned
 SHARE_OF_POINTS = 0.3  # and of where tokens point: a help, not the aim
@@ -51,6 +53,8 @@ class TrainConfig:
     chunks: int = 96  # denoised in a step of the second stage
     more_chunks: int = 512  # denoised in a step of the third stage
     grad_window: int = 1000  # steps; gradients through the memory stop at every so many
+    group: int = 0  # frames drawn at random from an episode, in order, as upstream trains; 0: all of it, step by step
+    attention: Literal["learned", "stuck"] = "learned"  # of the expert to constant tokens; stuck at zero, as upstream's
     evaluate_every: int = 500  # steps of the second stage
 
 
@@ -187,6 +191,8 @@ def _remember(
     first, normalizer, its = load_checkpoint(encoder)
     seen = {name: weight for name, weight in first.state_dict().items() if not name.startswith("bank.")}
     model.load_state_dict(seen, strict=False)
+    if config.attention == "stuck":
+        model.expert.stick()
     model.to(device)
     batches = Batches(table, None, normalizer, device)
     which = zlib.crc32(encoder.read_bytes())
@@ -279,7 +285,7 @@ def _rolled(
         return flat, tokens[0][flat].float(), tokens[1][flat].float()
     at, t = torch.from_numpy(padded), batches.tensor(batches.table.t[padded])
     cognitive, perceptual = (stream[at].float() for stream in tokens)
-    return flat, *model.bank.roll(cognitive, perceptual, t, lengths, config.grad_window)
+    return flat, *roll(model.bank, cognitive, perceptual, t, lengths, config.grad_window)
 
 
 def _rolled_loss(
@@ -289,7 +295,7 @@ def _rolled_loss(
     random = chance(config.seed, step)
     table = batches.table
     stride = round(config.model.period / table.stride_s)
-    rolls = batches.rolls(config.episodes, stride, random)
+    rolls = batches.rolls(config.episodes, stride, random, config.group)
     flat, cognitive, perceptual = _rolled(config, model, batches, tokens, rolls)
     with mixed_precision(batches.device):
         seen = tokens[1][torch.from_numpy(flat)].float()

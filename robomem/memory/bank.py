@@ -1,6 +1,8 @@
 """The perceptual-cognitive memory bank: read, then write."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import batched, chain
 from typing import Literal
 
 import torch
@@ -8,14 +10,17 @@ from torch import Tensor, nn
 
 from robomem.memory.consolidation import write
 from robomem.memory.entries import Entries
-from robomem.memory.gate import Gate
-from robomem.memory.retrieval import Retrieval
 from robomem.memory.state import MemoryState
+from robomem.memory.stream import Stream
 
 
 @dataclass(frozen=True)
 class BankConfig:
-    """Sizes of the bank. `written`: "fused" stores what the policy made of a moment, "raw" what it saw."""
+    """Sizes of the bank. `written`: "fused" stores what the policy made of a moment, "raw" what it saw.
+
+    Of the perceptual tokens a summary of `held_tokens` is held, of the cognitive token `held_dim` features; 0: all.
+    The last four are for ablations: each is a mend of what upstream does.
+    """
 
     slots: int = 16
     tokens: int = 8
@@ -25,6 +30,12 @@ class BankConfig:
     layers: int = 1
     written: Literal["fused", "raw"] = "fused"
     enabled: bool = True  # False: nothing is ever held, the twin without memory
+    held_tokens: int = 0
+    held_dim: int = 0
+    clock: Literal["seconds", "steps"] = "seconds"  # steps: entries are dated by how many came before
+    ages: bool = True  # False: entries have a time, what asks has none
+    by_count: bool = True  # False: merges are even, however many moments each half stands for
+    together: bool = True  # False: each stream merges on its own
 
 
 class MemoryBank(nn.Module):
@@ -32,16 +43,22 @@ class MemoryBank(nn.Module):
 
     def __init__(self, config: BankConfig) -> None:
         super().__init__()
-        self.config = config
-        self.read_cognitive = Retrieval(config.cognitive_dim, config.heads, config.layers)
-        self.read_perceptual = Retrieval(config.perceptual_dim, config.heads, config.layers)
-        self.gate_cognitive, self.gate_perceptual = Gate(config.cognitive_dim), Gate(config.perceptual_dim)
+        self.config = c = config
+        reading = c.heads, c.layers, c.ages
+        self.cognitive = Stream(1, c.cognitive_dim, *reading, held_dim=c.held_dim)
+        self.perceptual = Stream(c.tokens, c.perceptual_dim, *reading, held_tokens=c.held_tokens)
+        both = self.cognitive, self.perceptual
+        self.merging = (both,) if c.together else tuple((stream,) for stream in both)
 
     def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
         """A state of this bank's shape that holds nothing."""
-        c, device = self.config, self.gate_cognitive.weigh.weight.device
-        sizes = ((1, c.cognitive_dim), (c.tokens, c.perceptual_dim))
-        return MemoryState((Entries.empty(sessions, c.slots, sizes, device),), seed)
+        device = self.cognitive.gate.weigh.weight.device
+        banks = []
+        for streams in self.merging:
+            sizes = tuple(stream.held for stream in streams)
+            derived = tuple((n, 2 * dim) for n, dim in sizes for _ in range(self.config.layers))
+            banks.append(Entries.empty(sessions, self.config.slots, sizes, derived, device=device))
+        return MemoryState(tuple(banks), seed)
 
     def forward(
         self, state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor
@@ -50,45 +67,32 @@ class MemoryBank(nn.Module):
 
         Reads before it writes: the present never retrieves itself.
         """
-        (held,) = state.banks
-        from_cognitive, from_perceptual, looked = self._read(held, cognitive, perceptual, t)
-        fused_c = self.gate_cognitive(cognitive, from_cognitive)
-        fused_p = self.gate_perceptual(perceptual, from_perceptual)
-        held = held.looked_at(looked.detach())
-        if self.config.enabled:
-            held = write(held, (fused_c, fused_p) if self.config.written == "fused" else (cognitive, perceptual), t)
-        return fused_c, fused_p, replace(state, banks=(held,), step=state.step + 1)
+        if self.config.clock == "steps":
+            t = torch.full_like(t, state.step)
+        tokens = {self.cognitive: cognitive, self.perceptual: perceptual}
+        banks = []
+        for held, streams in zip(state.banks, self.merging, strict=True):
+            present = [tokens[stream] for stream in streams]
+            fused, held = self._read(held, streams, present, t)
+            if self.config.enabled:
+                held = self._write(held, streams, fused if self.config.written == "fused" else present, t)
+            tokens |= zip(streams, fused, strict=True)
+            banks.append(held)
+        return tokens[self.cognitive], tokens[self.perceptual], replace(state, banks=tuple(banks), step=state.step + 1)
 
-    def _read(self, held: Entries, cognitive: Tensor, perceptual: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is retrieved for both, and attention over the first n entries (B, n)."""
-        n, (held_c, held_p), empty = held.readable()
+    def _read(
+        self, held: Entries, streams: Sequence[Stream], present: Sequence[Tensor], t: Tensor
+    ) -> tuple[Sequence[Tensor], Entries]:
+        """Fused tokens of `streams`, and `held` with the share that each entry had of this read."""
+        n, rows, empty = held.readable()
         if n == 0:
-            return cognitive, perceptual, held.count[:, :0]
+            return present, held
         middle = held.facts[:, :n, :2].mean(dim=-1)
-        from_cognitive, looked_c = self.read_cognitive(cognitive, held_c, t, middle, empty)
-        from_perceptual, looked_p = self.read_perceptual(perceptual, held_p, t, middle, empty)
-        return from_cognitive, from_perceptual, (looked_c + looked_p) / 2
+        told = batched(rows[len(streams) :], self.config.layers)
+        read = [stream(x, of_it, t, middle, empty) for stream, x, of_it in zip(streams, present, told, strict=True)]
+        fused, shares = zip(*read, strict=True)
+        return fused, held.looked_at(torch.stack(shares).mean(dim=0).detach())
 
-    def roll(
-        self, cognitive: Tensor, perceptual: Tensor, t: Tensor, lengths: list[int], grad_window: int
-    ) -> tuple[Tensor, Tensor]:
-        """Fused tokens of every step of whole episodes in time order, each from an empty memory.
-
-        `cognitive` (B, T, 1, Dc), `perceptual` (B, T, N, Dp) and `t` (B, T) [s] hold episodes of `lengths` steps,
-        longest first. Returns the steps that exist, (sum of lengths, ...), step by step: all first steps, all second
-        steps of episodes that have one, and so on. Gradients stop at every `grad_window`-th step: truncated
-        backpropagation through time.
-        """
-        if lengths != sorted(lengths, reverse=True):
-            raise ValueError(f"episodes must come longest first, got lengths {lengths}")
-        state = self.empty(len(lengths))
-        steps = []
-        for k in range(lengths[0]):
-            live = sum(length > k for length in lengths)
-            state = state.first(live)
-            if k % grad_window == 0:
-                state = state.detach()
-            fused_c, fused_p, state = self(state, cognitive[:live, k], perceptual[:live, k], t[:live, k])
-            steps.append((fused_c, fused_p))
-        fused_cognitive, fused_perceptual = zip(*steps, strict=True)
-        return torch.cat(fused_cognitive), torch.cat(fused_perceptual)
+    def _write(self, held: Entries, streams: Sequence[Stream], tokens: Sequence[Tensor], t: Tensor) -> Entries:
+        kept, derived = zip(*(stream.keep(x) for stream, x in zip(streams, tokens, strict=True)), strict=True)
+        return write(held, [*kept, *chain(*derived)], t, by_count=self.config.by_count)

@@ -10,18 +10,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robomem.memory.entries import Entries
+from robomem.memory.entries import FACTS, Entries
 
 
-def write(held: Entries, tokens: Sequence[Tensor], t: Tensor, by_count: bool = True) -> Entries:
-    """`held` with one more entry, `tokens` (B, N, D) of every stream at the moment `t` (B,).
+def write(
+    held: Entries, streams: Sequence[Tensor], t: Tensor, told: Tensor | None = None, by_count: bool = True
+) -> Entries:
+    """`held` with one more entry of the moment `t` (B,): `streams` (B, N, D), tokens and then what is derived; and what
+    is `told` of its start (B, C).
 
     A full session first merges its most alike neighbours, the new entry among them: tokens are averaged, by count or
     evenly, the time interval is the union, counts add up. Gradients flow into everything kept.
     """
     rows, length = torch.arange(len(t), device=t.device), held.length
-    new = torch.cat([stream.flatten(1) for stream in tokens], dim=1).to(held.tokens.dtype)
+    new = torch.cat([stream.flatten(1) for stream in streams], dim=1).to(held.tokens.dtype)
     facts = torch.stack([t, t, torch.ones_like(t), torch.zeros_like(t)], dim=1)
+    if told is not None:
+        facts = torch.cat([facts, told], dim=1)
     age = (length - 1).clamp(min=0)
     newest = held.order[rows, age]
     arrival = likeness(held, held.tokens[rows, newest], new)
@@ -37,12 +42,13 @@ def write(held: Entries, tokens: Sequence[Tensor], t: Tensor, by_count: bool = T
 def likeness(held: Entries, a: Tensor, b: Tensor) -> Tensor:
     """How alike entries with tokens (..., F) are, (...): cosine, averaged over the tokens of a stream and then over
     the streams of `held`."""
-    streams = zip(held.streams(a), held.streams(b), strict=True)
+    streams = list(zip(held.streams(a), held.streams(b), strict=True))[: len(held.sizes)]
     return torch.stack([functional.cosine_similarity(x, y, dim=-1).mean(dim=-1) for x, y in streams]).mean(dim=0)
 
 
 def _merge(held: Entries, new: Tensor, facts: Tensor, full: Tensor, by_count: bool) -> Entries:
-    """With the new entry (B, F) and its `facts` (B, 4), after `full` sessions (B,) merged a pair; others have room."""
+    """With the new entry (B, F) and its `facts` (B, 4 + C), after `full` sessions (B,) merged a pair, as others have
+    room."""
     rows, slots, length = torch.arange(len(new), device=new.device), held.slots, held.length
     pair = held.alike.argmax(dim=1)
     joins = full & (pair == slots - 1)  # the new entry itself is merged, into the newest that is held
@@ -57,7 +63,8 @@ def _merge(held: Entries, new: Tensor, facts: Tensor, full: Tensor, by_count: bo
     of_a, of_b = held.facts[rows, first], unless(held.facts[rows, second], joins, facts)
     share = of_a[:, 2:3] / (of_a[:, 2:3] + of_b[:, 2:3]) if by_count else 0.5
     merged = unless(a, full, share * a + (1 - share) * b)
-    of_merged = unless(of_a, full, torch.cat([of_a[:, :1], of_b[:, 1:2], of_a[:, 2:] + of_b[:, 2:]], dim=1))
+    of_both = torch.cat([of_a[:, :1], of_b[:, 1:2], of_a[:, 2:FACTS] + of_b[:, 2:FACTS], of_a[:, FACTS:]], dim=1)
+    of_merged = unless(of_a, full, of_both)
     neighbours = held.tokens[rows, before], unless(held.tokens[rows, after], pair + 2 >= slots, new)
     alike = _without(held.alike, pair, full & ~joins, torch.zeros_like(held.alike[:, 0]))
     to_both = likeness(held, torch.stack(neighbours), merged.expand(2, -1, -1))

@@ -1,19 +1,19 @@
 """How much of what was retrieved enters the present (MemoryVLA eq. 7 and 8)."""
 
-import torch
 from torch import Tensor, nn
 
 
 class Gate(nn.Module):
-    """A gate for every feature, half open at the start."""
+    """A gate for every feature of `dim`, half open at the start; it sees `seen` features of the present, and as many of
+    what was retrieved."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, seen: int) -> None:
         super().__init__()
-        self.weigh = nn.Linear(2 * dim, dim)
+        self.weigh = nn.Linear(2 * seen, dim)
         nn.init.normal_(self.weigh.weight, std=1e-3)
         nn.init.zeros_(self.weigh.bias)
 
-    def forward(self, present: Tensor, retrieved: Tensor) -> Tensor:
-        """Fused tokens, same shape as both: g * retrieved + (1 - g) * present."""
-        gate: Tensor = self.weigh(torch.cat([present, retrieved], dim=-1)).sigmoid()
+    def forward(self, present: Tensor, retrieved: Tensor, both: Tensor) -> Tensor:
+        """Fused tokens (B, N, D), g * retrieved + (1 - g) * present; the gate sees `both` (B, N, 2 G)."""
+        gate: Tensor = self.weigh(both).sigmoid()
         return gate * retrieved + (1 - gate) * present

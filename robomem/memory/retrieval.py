@@ -1,6 +1,7 @@
 """Reading: the present asks, the held entries answer (MemoryVLA eq. 5 and 6)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +43,17 @@ class RetrievalLayer(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
-    def forward(self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Updated `x` (B, Q, D) and the attention (B, Q, S) over `held` (B, S, D); `mask` (B, S) True where empty."""
-        keys, values = map(self._split, self.key_value(held).chunk(2, dim=-1))
-        query = rotate_by_time(self._split(self.query(self.norm_query(x))), t, self.rate)
+    def forward(
+        self, x: Tensor, told: Tensor, t: Tensor | None, held_t: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Updated `x` (B, Q, D) and the attention (B, Q, S) over keys and values `told` (B, S, 2 D).
+
+        `t` (B, Q) and `held_t` (B, S) [s]; `mask` (B, S) True where empty.
+        """
+        keys, values = map(self._split, told.chunk(2, dim=-1))
+        query = self._split(self.query(self.norm_query(x)))
+        if t is not None:
+            query = rotate_by_time(query, t, self.rate)
         keys = rotate_by_time(keys, held_t, self.rate)
         scores = query @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
         if mask is not None:
@@ -62,28 +70,33 @@ class RetrievalLayer(nn.Module):
 class Retrieval(nn.Module):
     """What the held entries of one stream say to the present tokens."""
 
-    def __init__(self, dim: int, heads: int, layers: int) -> None:
+    def __init__(self, dim: int, heads: int, layers: int, ages: bool = True) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(RetrievalLayer(dim, heads) for _ in range(layers))
+        self.ages = ages
+        self.layers: Sequence[RetrievalLayer] = nn.ModuleList(  # type: ignore[assignment]
+            RetrievalLayer(dim, heads) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(dim)
 
+    def derive(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Keys and values (B, N, 2 D) of tokens (B, N, D) that will be held, a layer each; linear."""
+        return tuple(layer.key_value(tokens) for layer in self.layers)
+
     def forward(
-        self, x: Tensor, held: Tensor, t: Tensor, held_t: Tensor, empty: Tensor | None
+        self, x: Tensor, told: Sequence[Tensor], t: Tensor, held_t: Tensor, empty: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Retrieved (B, N, D) and attention over entries (B, S).
 
-        `x` (B, N, D) at `t` (B,) [s]; `held` (B, S, N, D) at `held_t` (B, S) [s], of which `empty` (B, S) are none. A
-        session that holds nothing retrieves the present itself.
+        `x` (B, N, D) at `t` (B,) [s]; what was derived of S entries at `held_t` (B, S) [s], `told` (B, S, N, 2 D) a
+        layer, of which `empty` (B, S) are none.
         """
-        tokens = held.shape[2]
-        flat, flat_t = held.flatten(1, 2), held_t.repeat_interleave(tokens, dim=1)
+        tokens = told[0].shape[2]
+        flat_t = held_t.repeat_interleave(tokens, dim=1)
         mask = None if empty is None else empty.repeat_interleave(tokens, dim=1)
-        now = t[:, None].expand(-1, x.shape[1])
-        read, attention = x, flat.new_zeros(())
-        for layer in self.layers:
-            read, share = layer(read, flat, now, flat_t, mask)
+        now = t[:, None].expand(-1, x.shape[1]) if self.ages else None
+        read, attention = x, held_t.new_zeros(())
+        for layer, of_layer in zip(self.layers, told, strict=True):
+            read, share = layer(read, of_layer.flatten(1, 2), now, flat_t, mask)
             attention = attention + share.mean(dim=1).view(len(x), -1, tokens).sum(dim=-1)
-        retrieved, attention = self.norm(read), attention / len(self.layers)
-        if empty is None:
-            return retrieved, attention
-        return torch.where(empty.all(dim=1)[:, None, None], x, retrieved), attention * ~empty
+        attention = attention / len(self.layers)
+        return self.norm(read), attention if empty is None else attention * ~empty

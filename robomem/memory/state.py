@@ -108,7 +108,7 @@ class MemoryState:
             if picture is not None
         }
         about: dict[str, Any] = {"seed": self.seed, "step": self.step, "thumbnails": len(self.thumbnails)}
-        about |= {"banks": [held.sizes for held in self.banks]}
+        about |= {"banks": [(held.sizes, held.derived) for held in self.banks]}
         save_file(tensors, path, metadata={"memory": json.dumps(about)})
 
     @classmethod
@@ -120,8 +120,8 @@ class MemoryState:
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
                 pictures = [tensors.pop(f"thumbnails.{slot}", None) for slot in range(about["thumbnails"])]
                 banks = tuple(
-                    Entries(sizes=tuple(map(tuple, sizes)), **within(tensors, f"{k}."))
-                    for k, sizes in enumerate(about["banks"])
+                    Entries(tuple(map(tuple, sizes)), tuple(map(tuple, derived)), **within(tensors, f"{k}."))
+                    for k, (sizes, derived) in enumerate(about["banks"])
                 )
                 thumbnails = tuple(None if picture is None else picture.numpy() for picture in pictures)
                 return cls(banks, about["seed"], about["step"], thumbnails)

@@ -86,7 +86,7 @@ def test_a_run_takes_over_the_encoder_of_another(tmp_path: Path) -> None:
     before, after = weights(encoder), weights(second)
     seen = [name for name in before if name.startswith("encoder.")]
     assert all(torch.equal(before[name].half().float(), after[name]) for name in seen)
-    assert not torch.equal(before["bank.gate_cognitive.weigh.weight"], after["bank.gate_cognitive.weigh.weight"])
+    assert not torch.equal(before["bank.cognitive.gate.weigh.weight"], after["bank.cognitive.gate.weigh.weight"])
 
 
 def test_labels_lead_from_where_the_arm_was_to_where_it_was_going(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from robomem.memory.bank import BankConfig, MemoryBank
 from robomem.memory.retrieval import rates, rotate_by_time
+from robomem.memory.rolling import roll
 from robomem.memory.state import MemoryState
 
 CONFIG = BankConfig(slots=4, tokens=3, perceptual_dim=8, cognitive_dim=16, heads=2)
@@ -93,7 +94,7 @@ def test_rolling_an_episode_is_stepping_through_it(bank: MemoryBank) -> None:
     cognitive, perceptual = tokens(3, 7)
     t = 0.4 * torch.arange(7).expand(3, 7)
     lengths = [7, 5, 2]
-    rolled, _ = bank.roll(cognitive, perceptual, t, lengths, grad_window=100)
+    rolled, _ = roll(bank, cognitive, perceptual, t, lengths, grad_window=100)
     flat = iter(rolled)
     expected = {}
     for session, length in enumerate(lengths):
@@ -108,14 +109,14 @@ def test_rolling_an_episode_is_stepping_through_it(bank: MemoryBank) -> None:
             assert torch.allclose(next(flat), expected[k, session], atol=1e-5)
     assert next(flat, None) is None
     with pytest.raises(ValueError, match="longest first"):
-        bank.roll(cognitive, perceptual, t, [2, 5, 7], grad_window=100)
+        roll(bank, cognitive, perceptual, t, [2, 5, 7], grad_window=100)
 
 
 @pytest.mark.parametrize(("window", "reaches"), [(100, True), (2, False)])
 def test_gradients_reach_as_far_back_as_the_window(bank: MemoryBank, window: int, reaches: bool) -> None:
     cognitive, perceptual = tokens(1, 6)
     cognitive.requires_grad_(True)
-    fused, _ = bank.roll(cognitive, perceptual, 0.4 * torch.arange(6).view(1, 6), [6], window)
+    fused, _ = roll(bank, cognitive, perceptual, 0.4 * torch.arange(6).view(1, 6), [6], window)
     fused[-1].sum().backward()
     assert cognitive.grad is not None
     assert bool(cognitive.grad[0, 0].abs().max() > 0) is reaches
@@ -131,7 +132,7 @@ def test_the_twin_without_memory_never_holds_anything() -> None:
 
 def test_every_weight_gets_a_gradient(bank: MemoryBank) -> None:
     cognitive, perceptual = tokens(2, 6)
-    fused_c, fused_p = bank.roll(cognitive, perceptual, 0.4 * torch.arange(6).expand(2, 6), [6, 6], 100)
+    fused_c, fused_p = roll(bank, cognitive, perceptual, 0.4 * torch.arange(6).expand(2, 6), [6, 6], 100)
     (fused_c.pow(2).sum() + fused_p.pow(2).sum()).backward()
     for name, weight in bank.named_parameters():
         assert weight.grad is not None and weight.grad.abs().max() > 0, name
@@ -142,7 +143,7 @@ def test_half_precision_is_rolled_and_what_is_held_stays_whole(bank: MemoryBank,
     cognitive, perceptual = (seen.to(dtype).requires_grad_(True) for seen in tokens(2, 9))
     t = 0.4 * torch.arange(9).expand(2, 9)
     with torch.autocast("cpu", torch.bfloat16):
-        fused, _ = bank.roll(cognitive, perceptual, t, [9, 6], 100)
+        fused, _ = roll(bank, cognitive, perceptual, t, [9, 6], 100)
         _, _, state = bank(bank.empty(2), cognitive[:, 0], perceptual[:, 0], t[:, 0])
     fused.float().pow(2).sum().backward()
     assert cognitive.grad is not None and cognitive.grad[0, 0].abs().max() > 0
