@@ -26,11 +26,13 @@ class Entry(NamedTuple):
 
 
 class Expert(NamedTuple):
-    """The weights of an action expert, and what they do not tell of its shape."""
+    """The weights of an action expert, and what they do not tell of its shape. `lean`: perceptual attention by torch's
+    fused kernel; else as torch's MultiheadAttention computes it, which upstream calls and which takes twice as long."""
 
     weights: Weights
     layers: int
     heads: int
+    lean: bool = False
 
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
@@ -95,7 +97,7 @@ def keep(held: list[Entry], entry: Entry, length: int) -> list[Entry]:
 
 def predict(net: Expert, x: Tensor, t: Tensor, cognitive: Tensor, perceptual: Tensor) -> Tensor:
     """The action expert: noise (B, h, d) in `x` of that shape at `t` (B,), for tokens (B, 1, Dc) and (B, N, Dp)."""
-    weights, layers, heads = net
+    weights, layers, heads, _ = net
     known = embed(weights, "t_embedder", t).unsqueeze(1) + linear(weights, "z_embedder.linear", cognitive)
     perceptual = linear(weights, "per_token_embedder.linear", perceptual)
     x = torch.cat([known, linear(weights, "x_embedder.linear", x)], dim=1) + weights["positional_embedding"]
@@ -103,13 +105,24 @@ def predict(net: Expert, x: Tensor, t: Tensor, cognitive: Tensor, perceptual: Te
         of = within(weights, f"blocks.{block}.")
         q, k, v = linear(of, "attn.qkv", norm(of, "norm1", x, 1e-6)).chunk(3, dim=-1)
         x = x + linear(of, "attn.proj", attend(q, k, v, heads))
-        project = of["per_attn.in_proj_weight"].chunk(3), of["per_attn.in_proj_bias"].chunk(3)
-        sources = norm(of, "norm3", x, 1e-6), perceptual, perceptual
-        q, k, v = (functional.linear(source, w, b) for source, w, b in zip(sources, *project, strict=True))
-        x = x + linear(of, "per_attn.out_proj", attend(q, k, v, heads))
+        x = x + perceive(net, within(of, "per_attn."), norm(of, "norm3", x, 1e-6), perceptual)
         fed = functional.gelu(linear(of, "mlp.fc1", norm(of, "norm2", x, 1e-6)), approximate="tanh")
         x = x + linear(of, "mlp.fc2", fed)
     return linear(weights, "final_layer.linear", norm(weights, "norm_final", x, 1e-6))[:, 1:]
+
+
+def perceive(net: Expert, weights: Weights, x: Tensor, perceptual: Tensor) -> Tensor:
+    """Cross-attention of `x` (B, S, D) to `perceptual` (B, N, D)."""
+    project, bias = weights["in_proj_weight"], weights["in_proj_bias"]
+    if net.lean:
+        sources = zip((x, perceptual, perceptual), project.chunk(3), bias.chunk(3), strict=True)
+        return linear(weights, "out_proj", attend(*(functional.linear(*source) for source in sources), net.heads))
+    x, perceptual = x.transpose(0, 1), perceptual.transpose(0, 1)
+    out = weights["out_proj.weight"], weights["out_proj.bias"]
+    told, _ = functional.multi_head_attention_forward(
+        x, perceptual, perceptual, x.shape[-1], net.heads, project, bias, None, None, False, 0.0, *out, training=False
+    )
+    return told.transpose(0, 1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

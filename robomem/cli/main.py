@@ -16,13 +16,14 @@ COMMANDS = {
     "compare": "evaluations side by side: training seeds, and their median",
     "collect": "record demonstrations for training",
     "train": "train a policy on what was collected",
-    "bench": "how fast it is: bench policy, bench sampler, bench data",
+    "bench": "how fast it is: bench policy, sampler, memory, data",
     "doctor": "what this machine can do, and what to install for the rest",
 }
 
 BENCHES = {
     "policy": "how long a policy step takes",
     "sampler": "how long denoising takes, against upstream's arithmetic",
+    "memory": "how long a memory step takes, against upstream's arithmetic",
     "data": "how many random windows of episodes are read a second",
 }
 

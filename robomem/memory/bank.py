@@ -50,14 +50,15 @@ class MemoryBank(nn.Module):
         both = self.cognitive, self.perceptual
         self.merging = (both,) if c.together else tuple((stream,) for stream in both)
 
-    def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
-        """A state of this bank's shape that holds nothing."""
+    def empty(self, sessions: int = 1, seed: int = 0, slots: int | None = None) -> MemoryState:
+        """A state of this bank's shape that holds nothing, by default in as many slots as configured: how many there
+        are, no weight depends on."""
         device = self.cognitive.gate.weigh.weight.device
         banks = []
         for streams in self.merging:
             sizes = tuple(stream.held for stream in streams)
             derived = tuple((n, 2 * dim) for n, dim in sizes for _ in range(self.config.layers))
-            banks.append(Entries.empty(sessions, self.config.slots, sizes, derived, device=device))
+            banks.append(Entries.empty(sessions, slots or self.config.slots, sizes, derived, device=device))
         return MemoryState(tuple(banks), seed)
 
     def forward(

@@ -99,10 +99,10 @@ class CompatibleBank(nn.Module):
         self.timestep_encoder = TimestepEncoder(dim // 4, dim)
         self.gate_fusion_blocks = GateFusion(dim)
 
-    def empty(self, sessions: int = 1) -> Entries:
-        """Nothing is held yet."""
-        device = self.gate_fusion_blocks.proj.weight.device
-        return Entries.empty(sessions, self.slots, ((self.tokens, self.dim),), told=self.dim, device=device)
+    def empty(self, sessions: int = 1, slots: int | None = None) -> Entries:
+        """Nothing is held yet, by default in as many slots as configured."""
+        device, sizes = self.gate_fusion_blocks.proj.weight.device, ((self.tokens, self.dim),)
+        return Entries.empty(sessions, slots or self.slots, sizes, told=self.dim, device=device)
 
     def forward(self, held: Entries, x: Tensor, step: Tensor, t: Tensor | None = None) -> tuple[Tensor, Entries]:
         """Fused tokens for `x` (B, N, D) at `step` (B,), and what is held after. Reads before it writes.
@@ -112,9 +112,12 @@ class CompatibleBank(nn.Module):
         retrieved, looked = self.read(held, x)
         any_held = (held.length > 0)[:, None, None]
         fused = torch.where(any_held, self.gate_fusion_blocks(x, retrieved), x)
-        code, held = self.timestep_encoder(step), held.looked_at(looked.detach())
-        written = (fused if self.write_fused else x).detach()
-        return fused, write(held, (written,), step if t is None else t, code, by_count=False)
+        held = held.looked_at(looked.detach())
+        return fused, self.keep(held, fused if self.write_fused else x, step, t)
+
+    def keep(self, held: Entries, x: Tensor, step: Tensor, t: Tensor | None = None) -> Entries:
+        """`held` with `x` (B, N, D) of `step` (B,); no gradient runs through it."""
+        return write(held, (x.detach(),), step if t is None else t, self.timestep_encoder(step), by_count=False)
 
     def read(self, held: Entries, x: Tensor) -> tuple[Tensor, Tensor]:
         """What `held` says to `x` (B, N, D), and attention over its first n entries (B, n)."""
@@ -153,9 +156,10 @@ class CompatibleMemory(nn.Module):
         self.cognitive_bank = CompatibleBank(c.cognitive_dim, 1, c.slots, fused)
         self.perceptual_bank = CompatibleBank(c.perceptual_dim, c.tokens, c.slots, fused)
 
-    def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
-        """A state of this memory's shape that holds nothing."""
-        return MemoryState((self.cognitive_bank.empty(sessions), self.perceptual_bank.empty(sessions)), seed)
+    def empty(self, sessions: int = 1, seed: int = 0, slots: int | None = None) -> MemoryState:
+        """A state of this memory's shape that holds nothing, by default in as many slots as configured."""
+        banks = self.cognitive_bank, self.perceptual_bank
+        return MemoryState(tuple(bank.empty(sessions, slots) for bank in banks), seed)
 
     def forward(
         self, state: MemoryState, cognitive: Tensor, perceptual: Tensor, t: Tensor

@@ -18,12 +18,13 @@ def rates(half: int) -> Tensor:
 
 
 def rotate_by_time(tokens: Tensor, t: Tensor, rate: Tensor) -> Tensor:
-    """Tokens (B, heads, S, D) turned by their times `t` (B, S) [s], so that a dot product sees the age between them.
+    """Tokens (B, heads, S, N, D) turned by the times `t` (B, S) [s] of the moments that N of them are of, so that a dot
+    product sees the age between them.
 
     Rotary position encoding (Su et al. 2021, eq. 34) on physical seconds, at `rate` (D / 2,).
     """
     half = tokens.shape[-1] // 2
-    angle = t[:, None, :, None].float() * rate
+    angle = t[:, None, :, None, None].float() * rate
     cos, sin = angle.cos(), angle.sin()
     even, odd = tokens[..., :half], tokens[..., half:]
     return torch.cat([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
@@ -44,27 +45,27 @@ class RetrievalLayer(nn.Module):
         self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
     def forward(
-        self, x: Tensor, told: Tensor, t: Tensor | None, held_t: Tensor, mask: Tensor | None
+        self, x: Tensor, told: Tensor, t: Tensor | None, held_t: Tensor, empty: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Updated `x` (B, Q, D) and the attention (B, Q, S) over keys and values `told` (B, S, 2 D).
+        """Updated `x` (B, Q, D) and attention over entries (B, S), whose keys and values are `told` (B, S, N, 2 D).
 
-        `t` (B, Q) and `held_t` (B, S) [s]; `mask` (B, S) True where empty.
+        `t` (B,) and `held_t` (B, S) [s]; `empty` (B, S) entries are left out.
         """
-        keys, values = map(self._split, told.chunk(2, dim=-1))
-        query = self._split(self.query(self.norm_query(x)))
+        keys, values = (self._split(part) for part in told.chunk(2, dim=-1))  # (B, heads, S, N, D / heads)
+        query = self._split(self.query(self.norm_query(x)).unsqueeze(1))
         if t is not None:
-            query = rotate_by_time(query, t, self.rate)
+            query = rotate_by_time(query, t.unsqueeze(1), self.rate)
         keys = rotate_by_time(keys, held_t, self.rate)
-        scores = query @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
-        if mask is not None:
-            scores = scores.masked_fill(mask[:, None, None, :], -1e4)
+        scores = query.squeeze(2) @ keys.flatten(2, 3).transpose(-1, -2) / math.sqrt(keys.shape[-1])
+        if empty is not None:
+            scores = scores.masked_fill(empty.repeat_interleave(told.shape[2], dim=1)[:, None, None], -1e4)
         attention = functional.softmax(scores, dim=-1)
-        read = (attention @ values).transpose(1, 2).flatten(2)
-        x = x + self.out(read)
-        return x + self.feed(self.norm_feed(x)), attention.mean(dim=1)
+        x = x + self.out((attention @ values.flatten(2, 3)).transpose(1, 2).flatten(2))
+        share = attention.mean(dim=(1, 2)).view(len(x), -1, told.shape[2]).sum(dim=-1)
+        return x + self.feed(self.norm_feed(x)), share
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, S, D / heads)
+        return x.view(*x.shape[:3], self.heads, -1).permute(0, 3, 1, 2, 4)
 
 
 class Retrieval(nn.Module):
@@ -90,13 +91,8 @@ class Retrieval(nn.Module):
         `x` (B, N, D) at `t` (B,) [s]; what was derived of S entries at `held_t` (B, S) [s], `told` (B, S, N, 2 D) a
         layer, of which `empty` (B, S) are none.
         """
-        tokens = told[0].shape[2]
-        flat_t = held_t.repeat_interleave(tokens, dim=1)
-        mask = None if empty is None else empty.repeat_interleave(tokens, dim=1)
-        now = t[:, None].expand(-1, x.shape[1]) if self.ages else None
-        read, attention = x, held_t.new_zeros(())
+        read, attention, now = x, held_t.new_zeros(()), t if self.ages else None
         for layer, of_layer in zip(self.layers, told, strict=True):
-            read, share = layer(read, of_layer.flatten(1, 2), now, flat_t, mask)
-            attention = attention + share.mean(dim=1).view(len(x), -1, tokens).sum(dim=-1)
-        attention = attention / len(self.layers)
+            read, share = layer(read, of_layer, now, held_t, empty)
+            attention = attention + share / len(self.layers)
         return self.norm(read), attention if empty is None else attention * ~empty

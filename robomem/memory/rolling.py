@@ -11,7 +11,7 @@ from robomem.memory.state import MemoryState
 class Bank(Protocol):
     """A memory's weights: what is remembered is in the MemoryState."""
 
-    def empty(self, sessions: int = 1, seed: int = 0) -> MemoryState:
+    def empty(self, sessions: int = 1, seed: int = 0, slots: int | None = None) -> MemoryState:
         """A state that holds nothing."""
 
     def __call__(

@@ -16,8 +16,9 @@ from tests.robomem.cli.call import summary_of
         (["policy", "task=all"], "3 tasks; choose one task: task=NAME"),
         (["policy", "policy=demonstrator"], "policy is sim.experts.Demonstrator, which has no weights"),
         (["policy", "seed=-1"], "seed is -1, expected 0 or more"),
+        (["memory", "growth=10"], "growth is 10, expected 200 or more"),
         (["data", "seconds=0"], "seconds is 0.0, expected a finite number above 0"),
-        (["polizy"], "no bench 'polizy'; known: data, policy, sampler"),
+        (["polizy"], "no bench 'polizy'; known: data, memory, policy, sampler"),
     ],
 )
 def test_bad_input_gets_one_line(
@@ -37,8 +38,26 @@ def test_the_sampler_is_timed_against_the_plain_way(tmp_path: Path) -> None:
     summary = summary_of(tmp_path)
     assert set(summary["ratios"]) == {"dit_s", "dit_b"} and summary["rounds"] == 2
     for name, contest in summary["contests"].items():
+        assert set(contest["ms"]) == {"plain", "lean", "ours"}
         assert summary["ratios"][name] == pytest.approx(contest["ms"]["plain"] / contest["ms"]["ours"])
         assert 0 <= contest["difference"] < 1e-4
+
+
+def test_a_memory_step_is_timed_against_the_plain_way(tmp_path: Path) -> None:
+    sizes = {"cognitive_dim": 64, "tokens": 8, "perceptual_dim": 32, "held_dim": 16, "held_tokens": 4}
+    words = [f"memory.{name}={value}" for name, value in sizes.items()]
+    more = ["memory.slots=[4,8]", "rounds=2", "growth=200", "sessions=3"]
+    assert main(["bench", "memory", *words, *more, f"out={tmp_path}"]) == 0
+    summary = summary_of(tmp_path)
+    ms, ratios = summary["ms"], summary["ratios"]
+    assert set(ms) == {f"{kind}_L{length}" for kind in ("plain", "compatible", "native") for length in (4, 8)}
+    assert ratios["compatible_L4"] == pytest.approx(ms["plain_L4"] / ms["compatible_L4"])
+    assert ratios["compatible_L8_over_L4"] == pytest.approx(ms["compatible_L8"] / ms["compatible_L4"])
+    assert ratios["native_over_compatible"] == pytest.approx(ms["compatible_L4"] / ms["native_L4"])
+    assert max(summary["difference"].values()) < 1e-4 and summary["sessions"]["difference"] < 1e-4
+    assert [row["steps"] for row in summary["growth"]] == [100, 200]
+    assert summary["growth"][0]["bytes"] == summary["growth"][1]["bytes"] > 0
+    assert 0 < summary["parameters"]["native"] < summary["parameters"]["compatible"]
 
 
 def differing(seed: int) -> dict[str, object]:

@@ -59,7 +59,7 @@ def test_only_ages_count_not_the_hour_of_the_day(bank: MemoryBank) -> None:
 
 def test_a_rotation_by_time_makes_products_depend_on_age_alone() -> None:
     random = torch.Generator().manual_seed(0)
-    query, key = torch.randn(2, 1, 1, 1, 8, generator=random).unbind()
+    query, key = torch.randn(2, 1, 1, 1, 1, 8, generator=random).unbind()
 
     def product(t_query: float, t_key: float) -> float:
         asked, held = torch.tensor([[t_query]]), torch.tensor([[t_key]])
