@@ -3,11 +3,13 @@
 A write touches two slots, however many there are: one takes the merged entry, the other, now free, the new one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from robomem.memory.entries import FACTS, Entries
@@ -29,12 +31,13 @@ def write(
         facts = torch.cat([facts, told], dim=1)
     age = (length - 1).clamp(min=0)
     newest = held.order[rows, age]
-    arrival = likeness(held, held.tokens[rows, newest], new)
+    arrival = likeness(held, held.tokens.detach()[rows, newest], new)
     held = replace(held, alike=held.alike.index_put((rows, age), arrival))
     full = length == held.slots
     if not t.is_cuda and not bool(full.any()):
-        at = rows, held.order[rows, length]
-        return replace(held, tokens=held.tokens.index_put(at, new), facts=held.facts.index_put(at, facts))
+        room = held.order[rows, length]
+        tokens = _rewritten(held.tokens, new, room, room, full, full, torch.ones_like(facts[:, :1]))
+        return replace(held, tokens=tokens, facts=held.facts.index_put((rows, room), facts))
     return _merge(held, new, facts, full, by_count)
 
 
@@ -59,13 +62,14 @@ def _merge(held: Entries, new: Tensor, facts: Tensor, full: Tensor, by_count: bo
     def unless(it: Tensor, which: Tensor, other: Tensor) -> Tensor:
         return torch.where(which.unsqueeze(-1), other, it)
 
-    a, b = held.tokens[rows, first], unless(held.tokens[rows, second], joins, new)
     of_a, of_b = held.facts[rows, first], unless(held.facts[rows, second], joins, facts)
-    share = of_a[:, 2:3] / (of_a[:, 2:3] + of_b[:, 2:3]) if by_count else 0.5
-    merged = unless(a, full, share * a + (1 - share) * b)
+    share = of_a[:, 2:3] / (of_a[:, 2:3] + of_b[:, 2:3]) if by_count else torch.full_like(of_a[:, :1], 0.5)
+    tokens = _rewritten(held.tokens, new, first, free, full, joins, share)
+    merged = tokens.detach()[rows, first]
     of_both = torch.cat([of_a[:, :1], of_b[:, 1:2], of_a[:, 2:FACTS] + of_b[:, 2:FACTS], of_a[:, FACTS:]], dim=1)
     of_merged = unless(of_a, full, of_both)
-    neighbours = held.tokens[rows, before], unless(held.tokens[rows, after], pair + 2 >= slots, new)
+    was = held.tokens.detach()
+    neighbours = was[rows, before], unless(was[rows, after], pair + 2 >= slots, new.detach())
     alike = _without(held.alike, pair, full & ~joins, torch.zeros_like(held.alike[:, 0]))
     to_both = likeness(held, torch.stack(neighbours), merged.expand(2, -1, -1))
     for age, changed, now in zip((pair - 1, pair), (full & (pair > 0), full), to_both, strict=True):
@@ -73,11 +77,47 @@ def _merge(held: Entries, new: Tensor, facts: Tensor, full: Tensor, by_count: bo
         alike = alike.index_put(at, torch.where(changed, now, alike[at]))
     return replace(
         held,
-        tokens=held.tokens.index_put((rows, first), merged).index_put_((rows, free), unless(new, joins, merged)),
+        tokens=tokens,
         facts=held.facts.index_put((rows, first), of_merged).index_put_((rows, free), unless(facts, joins, of_merged)),
         order=_without(held.order, pair, full & ~joins, free),
         alike=alike,
     )
+
+
+class Rewritten(torch.autograd.Function):
+    """Tokens (B, L, F) in which two rows are others: `first` takes up another where the session is `full`, with 1 -
+    `share`, `free` is `new` (B, F); where the new one `joins` it is what `first` takes up, and `free` is `first`.
+
+    Written by hand because autograd would clear and copy the whole bank for every row that is touched.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, tokens: Tensor, new: Tensor, first: Tensor, free: Tensor, full: Tensor, joins: Tensor, share: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(first, free, full, joins, share)
+        rows, out = torch.arange(len(new), device=new.device), tokens.clone()
+        full, joins = full.unsqueeze(1), joins.unsqueeze(1)
+        a, b = tokens[rows, first], torch.where(joins, new, tokens[rows, free])
+        merged = torch.where(full, share * a + (1 - share) * b, a)
+        out[rows, first] = merged
+        out[rows, free] = torch.where(joins, merged, new)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        first, free, full, joins, share = ctx.saved_tensors
+        rows, of_tokens = torch.arange(len(first), device=first.device), grad.clone()
+        full, joins = full.unsqueeze(1), joins.unsqueeze(1)
+        of_first, of_free = grad[rows, first], grad[rows, free]
+        of_a, of_b = torch.where(full, share * of_first, of_first), torch.where(full, (1 - share) * of_first, 0)
+        of_tokens[rows, first] = of_a
+        of_tokens[rows, free] = torch.where(joins, of_a, of_b)
+        return of_tokens, torch.where(joins, of_b, of_free), None, None, None, None, None
+
+
+_rewritten: Callable[..., Tensor] = Rewritten.apply
 
 
 def _without(by_age: Tensor, pair: Tensor, moves: Tensor, last: Tensor) -> Tensor:

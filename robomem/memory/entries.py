@@ -92,7 +92,8 @@ class Entries:
         """How many slots to read (the others are empty in every session), their `streams` (B, n, N, D), which of them
         are empty (B, n), None when none is. Where asking would wait for a device, all slots are read."""
         n = self.slots if self.facts.is_cuda else int(self.length.max())
-        held, empty = self.tokens[:, :n], ~self.filled[:, :n]
+        held = self.tokens if n == self.slots else self.tokens[:, :n]
+        empty = ~self.filled[:, :n]
         if not self.facts.is_cuda and not bool(empty.any()):
             return n, self.streams(held), None
         return n, self.streams(held.masked_fill(empty.unsqueeze(-1), 0)), empty

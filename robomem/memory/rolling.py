@@ -35,11 +35,13 @@ def roll(
     """
     if lengths != sorted(lengths, reverse=True):
         raise ValueError(f"episodes must come longest first, got lengths {lengths}")
-    state = bank.empty(len(lengths))
+    state, live = bank.empty(len(lengths)), len(lengths)
     steps = []
     for k in range(lengths[0]):
-        live = sum(length > k for length in lengths)
-        state = state.first(live)
+        while lengths[live - 1] <= k:
+            live -= 1
+        if live < len(state.length):
+            state = state.first(live)
         if k % grad_window == 0:
             state = state.detach()
         fused_c, fused_p, state = bank(state, cognitive[:live, k], perceptual[:live, k], t[:live, k])

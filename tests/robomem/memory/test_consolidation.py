@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,3 +135,20 @@ def test_gradients_reach_an_entry_through_every_merge() -> None:
     oldest = int(held.order[0, 0])
     (held.tokens[:, oldest] * held.count[:, oldest]).sum().backward()
     assert first[0].grad is not None and torch.allclose(first[0].grad, torch.ones_like(first[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("by_count", [True, False])
+def test_gradients_of_a_write_are_what_differences_say(by_count: bool) -> None:
+    alone = [written(empty(), moments(length, seed)) for seed, length in enumerate((9, SLOTS, 3, 0))]
+    held = joined(alone).each(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    (again,) = moments(1, seed=7, sessions=4)
+    again = tuple(stream.double() for stream in again)
+    newest = held.order[1, -1]
+    again[0][1], again[1][1] = (stream[1, newest] for stream in held.streams(held.tokens))  # it joins the newest
+
+    def after(tokens: torch.Tensor, cognitive: torch.Tensor, perceptual: torch.Tensor) -> torch.Tensor:
+        at = torch.tensor([9.0, 5.0, 3.0, 0.0], dtype=torch.float64)
+        return write(replace(held, tokens=tokens), (cognitive, perceptual), at, by_count=by_count).tokens
+
+    given = [tensor.clone().requires_grad_(True) for tensor in (held.tokens, *again)]
+    assert torch.autograd.gradcheck(after, given)
