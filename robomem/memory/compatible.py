@@ -91,7 +91,7 @@ class CompatibleBank(nn.Module):
         looked = torch.zeros_like(held.count[:, :n])
         if n == 0:
             return x, looked
-        codes = self.timestep_encoder(held.start[:, :n])
+        tokens, codes = tokens.to(x.dtype), self.timestep_encoder(held.start[:, :n])
         for block in self.retrieval_blocks:
             x, share = block(x, tokens, codes, empty)
             looked = looked + share.sum(dim=-1).mean(dim=1) / LAYERS
