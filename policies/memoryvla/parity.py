@@ -69,6 +69,8 @@ def outputs(sizes: Sizes, tensors: Mapping[str, Tensor], wanted: Sequence[str]) 
     """What compatible mode computes from the weights and inputs of a parity file, under the names of its outputs."""
     weights, given = within(tensors, "weights."), within(tensors, "in.")
     compress = loaded(BottleneckSE(sizes.visual_dim, sizes.se_mid, sizes.perceptual_dim), weights, "per_compr.")
+    if given["visual"].shape[1] != sizes.perceptual_tokens:
+        raise ValueError(f"{given['visual'].shape[1]} visual tokens, expected {sizes.perceptual_tokens}")
     perceptual = compress(given["visual"])
     yield "perceptual", perceptual
     fused = {}
