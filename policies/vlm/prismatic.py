@@ -80,7 +80,7 @@ class VisionBackbone(nn.Module):
         import timm  # late: takes a second
 
         super().__init__()
-        made = {"pretrained": False, "num_classes": 0, "img_size": config.image_size}
+        made: dict[str, Any] = {"pretrained": False, "num_classes": 0, "img_size": config.image_size}
         self.dino_featurizer = timm.create_model(DINO, **made, **config.dino)
         self.siglip_featurizer = timm.create_model(SIGLIP, **made, **config.siglip)
         for tower in (self.dino_featurizer, self.siglip_featurizer):
@@ -157,13 +157,17 @@ class PrismaticVLM(nn.Module):
 
     def encode(self, images: Tensor, words: Words) -> Encoded:
         """The same of prompts already read: no waiting for the device, and shapes that only depend on shapes."""
+        from transformers import DynamicCache
+
         levels = resized(images.flatten(0, 1), self.config.image_size)
         visual = self.vision_backbone(levels).unflatten(0, images.shape[:2])  # (B, V, N, Dv)
         seen = self.projector(visual).flatten(1, 2)
         said = self.language_model.get_input_embeddings()(words.numbers)
         sequence = torch.cat([said[:, :1], seen, said[:, 1:]], dim=1)
-        # no mask: what pads a prompt comes after all that is read
-        hidden = self.language_model(inputs_embeds=sequence, use_cache=False).last_hidden_state
+        # no mask: what pads a prompt comes after all that is read. A cache, though nothing is read from it: without one
+        # transformers looks for packed sequences, and waits for the device
+        past = None if torch.is_grad_enabled() else DynamicCache()
+        hidden = self.language_model(inputs_embeds=sequence, past_key_values=past, use_cache=False).last_hidden_state
         return Encoded(at_last(hidden, words.last + seen.shape[1]), visual)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -189,11 +193,11 @@ class PrismaticVLM(nn.Module):
         from transformers import AutoTokenizer
 
         folder = folder_of(path)
-        config = read_config(folder)
+        config, weights = read_config(folder), renamed(read_weights(folder))
         with init_empty_weights(include_buffers=False):
             vlm = cls(config, AutoTokenizer.from_pretrained(tokenizer or folder))
         try:
-            vlm.load_state_dict(renamed(read_weights(folder)), assign=True)
+            vlm.load_state_dict(weights, assign=True)
         except RuntimeError as error:  # its lines name every weight
             raise CheckpointError(f"{folder} holds the weights of another network") from error
         return vlm.to(device, getattr(torch, dtype))
