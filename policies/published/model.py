@@ -1,5 +1,5 @@
-"""MemoryVLA as it was published, around any vision-language encoder: perceptual compression, two memory banks, and the
-action expert in which the condition is a token. With upstream's weights it gives upstream's numbers.
+"""MemoryVLA as it was published: Prismatic sees and reads, perceptual compression, two memory banks, and the action
+expert in which the condition is a token. With upstream's weights it gives upstream's numbers.
 
 `bank.py` and `dit.py` are what this project trains instead; `robomem/memory/compatible.py` says what they put right.
 """
@@ -13,7 +13,8 @@ from policies.action.dit import Condition
 from policies.action.incontext import InContextConfig, InContextDiT
 from policies.action.sampler import Sampler, SamplerConfig
 from policies.vlm.compression import BottleneckSE
-from policies.vlm.encoder import Encoded, Encoder
+from policies.vlm.encoder import Encoded, Words
+from policies.vlm.prismatic import PrismaticVLM
 from robomem.memory.compatible import CompatibleBank
 from robomem.memory.entries import Entries
 
@@ -38,7 +39,7 @@ class PublishedConfig:
 class Published(nn.Module):
     """Pictures and an instruction in; chunks of normalised actions out; what was seen is in the banks' entries."""
 
-    def __init__(self, config: PublishedConfig, encoder: Encoder) -> None:
+    def __init__(self, config: PublishedConfig, encoder: PrismaticVLM) -> None:
         super().__init__()
         self.config = config
         cognitive, perceptual = config.expert.cognitive_dim, config.expert.perceptual_dim
@@ -55,6 +56,10 @@ class Published(nn.Module):
     def empty(self, sessions: int = 1) -> Held:
         """Nothing is held yet."""
         return self.perceptual_bank.empty(sessions), self.cognitive_bank.empty(sessions)
+
+    def step(self, images: Tensor, words: Words, held: Held, t: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
+        """The same from `images` (B, V, H, W, 3) uint8 and prompts that the encoder has read."""
+        return self(held, self.encoder.encode(images, words), t, noise)
 
     def forward(self, held: Held, seen: Encoded, t: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
         """Chunks (B, h, 7) for what was `seen` in B sessions at `t` (B,) [queries before], from `noise` of that shape;

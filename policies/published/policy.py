@@ -10,7 +10,9 @@ from PIL import Image as Picture
 from torch import Tensor
 
 from policies.published.actions import GRIPPER, ActionRange, Motion
+from policies.published.capture import CapturedStep
 from policies.published.model import Published
+from policies.vlm.encoder import check_inputs
 from robomem.errors import SpecMismatch
 from robomem.interfaces import Kinematics
 from robomem.memory.state import MemoryState
@@ -31,6 +33,7 @@ class Deployment:
     crop: float = 0.9
     action_dt: float = 0.2
     executed: int = 8
+    graphs: bool = False  # a step is captured in CUDA graphs
     motion: Motion = field(default_factory=Motion)
 
     def __post_init__(self) -> None:
@@ -48,10 +51,13 @@ class PublishedPolicy:
     def __init__(self, model: Published, actions: ActionRange, deployment: Deployment, kinematics: Kinematics) -> None:
         if deployment.executed > model.config.expert.horizon:
             raise ValueError(f"executed is {deployment.executed}, a chunk has {model.config.expert.horizon} actions")
+        if deployment.graphs and model.encoder.device.type != "cuda":
+            raise ValueError(f"graphs need a GPU, the weights are on {model.encoder.device}")
         if len(deployment.cameras) != model.config.views:
             raise ValueError(f"{len(deployment.cameras)} cameras, the network sees {model.config.views}")
         self.model = model.eval().requires_grad_(False)
         self.actions, self.deployment, self.kinematics = actions, deployment, kinematics
+        self._step = CapturedStep(model) if deployment.graphs else model.step
         self.period = deployment.executed * deployment.action_dt
 
     def new_memory(self, seed: int, sessions: int = 1) -> MemoryState:
@@ -78,11 +84,13 @@ class PublishedPolicy:
 
         `memory`, of as many, is read, then advanced.
         """
-        device = self.model.compress.expand.weight.device
+        shown, device = torch.tensor(images), self.model.encoder.device
+        check_inputs(shown, instructions)
+        words = self.model.encoder.words(instructions)
         t = torch.full((len(images),), float(memory.step), device=device)
-        seen = self.model.encoder(torch.tensor(images, device=device), instructions)
-        chunks, held = self.model((memory.banks[0], memory.banks[1]), seen, t, self.noise(memory, len(images), device))
-        memory.banks, memory.step = held, memory.step + 1
+        noise, held = self.noise(memory, len(images), device), (memory.banks[0], memory.banks[1])
+        chunks, memory.banks = self._step(shown.to(device), words, held, t, noise)
+        memory.step += 1
         return self.actions.actions_out(chunks.double().cpu().numpy())
 
     def noise(self, memory: MemoryState, sessions: int, device: torch.device) -> Tensor:
