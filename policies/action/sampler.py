@@ -55,6 +55,7 @@ class Sampler:
         )
         self.scheduler.set_timesteps(config.steps)
         self.updates = tuple(self._update(t) for t in self.scheduler.timesteps)
+        self._times: dict[torch.device, Tensor] = {}
 
     def _update(self, t: Tensor) -> tuple[float, float]:
         """How much of the noisy chunk and of the prediction the step at `t` takes: without fresh noise it is linear in
@@ -62,6 +63,12 @@ class Sampler:
         none, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
         keep, take = (self.scheduler.step(of_it, t, of_x).prev_sample for of_it, of_x in ((none, one), (one, none)))
         return keep.item(), take.item()
+
+    def _times_on(self, device: torch.device) -> Tensor:
+        """The times of all steps (S,), brought to `device` once: a CUDA graph cannot fetch them."""
+        if device not in self._times:
+            self._times[device] = self.scheduler.timesteps.to(device)
+        return self._times[device]
 
     def loss(
         self, dit: Denoiser, actions: Tensor, condition: Condition, weight: Tensor, noise: torch.Generator
@@ -95,7 +102,7 @@ class Sampler:
         The first `guided` steps choose among what is possible, both guidance branches in one batch; the rest, unguided,
         settle on it (guidance in a limited interval, Kynkaanniemi et al. 2024).
         """
-        times = self.scheduler.timesteps.to(x.device).expand(len(x), -1)
+        times = self._times_on(x.device).expand(len(x), -1)
         guided = self.config.guided if self.config.guidance != 1.0 else 0
         if guided:
             both, known = dit.prepare_guided(condition, times)

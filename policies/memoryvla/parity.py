@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from policies.action.dit import Condition
 from policies.action.incontext import InContextConfig, InContextDiT
 from policies.action.sampler import Sampler, SamplerConfig
+from policies.published.upstream import PARTS
 from policies.vlm.compression import BottleneckSE
 from robomem.errors import CheckpointError
 from robomem.memory.compatible import CompatibleBank
@@ -68,13 +69,15 @@ def read(path: Path) -> tuple[Sizes, dict[str, Tensor]]:
 def outputs(sizes: Sizes, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
     """What compatible mode computes from the weights and inputs of a parity file, under the names of its outputs."""
     weights, given = within(tensors, "weights."), within(tensors, "in.")
-    compress = loaded(BottleneckSE(sizes.visual_dim, sizes.se_mid, sizes.perceptual_dim), weights, "per_compr.")
+    compress = loaded(BottleneckSE(sizes.visual_dim, sizes.se_mid, sizes.perceptual_dim), weights, PARTS["compress."])
+    if given["visual"].shape[1] != sizes.perceptual_tokens:
+        raise ValueError(f"{given['visual'].shape[1]} visual tokens, expected {sizes.perceptual_tokens}")
     perceptual = compress(given["visual"])
     yield "perceptual", perceptual
     fused = {}
-    for name, tokens in (("per", perceptual), ("cog", given["cognition"])):
+    for name, part, tokens in (("per", "perceptual", perceptual), ("cog", "cognitive", given["cognition"])):
         bank = CompatibleBank(tokens.shape[2], tokens.shape[1], sizes.mem_length, sizes.update_fused)
-        loaded(bank, weights, f"{name}_mem_bank.")
+        loaded(bank, weights, PARTS[f"{part}_bank."])
         held, steps = bank.empty(), []
         for k, x in enumerate(tokens):
             step, held = bank(held, x.unsqueeze(0), torch.tensor([float(k)]))
@@ -84,7 +87,7 @@ def outputs(sizes: Sizes, tensors: Mapping[str, Tensor], wanted: Sequence[str]) 
         fused[name] = torch.cat(steps)
         yield f"{name}.fused", fused[name]
         yield f"{name}.bank_final", held.streams(held.tokens)[0][0, order]
-    dit = loaded(InContextDiT(sizes.expert()), weights, "action_model.net.")
+    dit = loaded(InContextDiT(sizes.expert()), weights, PARTS["expert."])
     condition = Condition(fused["cog"][-1:], fused["per"][-1:], given["noise"].new_zeros(1, 0))
     yield "dit.eps", dit(given["noise"], dit.prepare(condition, given["timestep"].unsqueeze(1)))
     for name in wanted:

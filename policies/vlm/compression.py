@@ -1,7 +1,5 @@
 """Fewer channels for visual tokens, weighed by all of the picture (squeeze and excitation, Hu et al. 2018)."""
 
-import math
-
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,10 +22,7 @@ class BottleneckSE(nn.Module):
         self.expand = nn.Conv2d(mid, dim, 1, bias=False)
 
     def forward(self, visual: Tensor) -> Tensor:
-        """(B, N, `channels`) to (B, N, `dim`)."""
-        side = math.isqrt(visual.shape[1])
-        if side**2 != visual.shape[1]:
-            raise ValueError(f"{visual.shape[1]} visual tokens are no square grid")
-        grid = functional.relu(self.reduce(visual.transpose(1, 2).unflatten(2, (side, side))))
+        """(B, N, `channels`) to (B, N, `dim`). How the N lie in the picture does not matter: each is weighed alike."""
+        grid = functional.relu(self.reduce(visual.transpose(1, 2).unsqueeze(3)))
         told: Tensor = self.expand(grid * self.excite(grid))
-        return told.flatten(2).transpose(1, 2)
+        return told.squeeze(3).transpose(1, 2)

@@ -56,8 +56,9 @@ def compose_raw(command: str, overrides: Sequence[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            _check_words(command, overrides)
-            composed = hydra_compose(command, list(overrides))
+            words = [_quoted(word) for word in overrides]
+            _check_words(command, words)
+            composed = hydra_compose(command, words)
         except MissingConfigException as error:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
             raise UnknownName(group, name, error.options or ()) from None
@@ -98,6 +99,12 @@ def settings_of(command: str) -> dict[str, str]:
     own = {match[1]: match[0] for match in re.finditer(r"^(\w+):.*(?:\n .*)*", text, re.MULTILINE)}
     own.pop("defaults", None)
     return settings | own
+
+
+def _quoted(word: str) -> str:
+    """`word` with its value in quotes where it holds a "=" that hydra would stumble over: loss=0.2.pt is a file."""
+    name, _, value = word.partition("=")
+    return f"{name}='{value}'" if re.fullmatch(r"[^'\"\\\[{]*=[^'\"\\\[{]*", value) else word
 
 
 def _check_words(command: str, overrides: Sequence[str]) -> None:

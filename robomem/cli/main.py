@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "evaluations side by side: training seeds, and their median",
     "collect": "record demonstrations for training",
     "train": "train a policy on what was collected",
+    "convert": "make a checkpoint of MemoryVLA's released code one of ours",
     "bench": "how fast it is: bench policy, sampler, memory, data",
     "doctor": "what this machine can do, and what to install for the rest",
 }

@@ -125,7 +125,7 @@ class CompatibleBank(nn.Module):
         looked = torch.zeros_like(held.count[:, :n])
         if n == 0:
             return x, looked
-        codes = held.told[:, :n]
+        tokens, codes = tokens.to(x.dtype), held.told[:, :n].to(x.dtype)
         if empty is not None:
             codes = codes.masked_fill(empty.unsqueeze(-1), 0)
         for block in self.retrieval_blocks:

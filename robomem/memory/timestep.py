@@ -25,5 +25,6 @@ class TimestepEncoder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """(..., D) for times (...)."""
-        told: Tensor = self.mlp(embed_time(t, self.width))
+        dtype = next(self.mlp.parameters()).dtype
+        told: Tensor = self.mlp(embed_time(t, self.width).to(dtype))
         return told
