@@ -46,7 +46,7 @@ class Deployment:
 
 
 class PublishedPolicy:
-    """Weights and geometry; every session's memory is its own value, whose clock counts queries, as upstream's does."""
+    """Weights and geometry; every session's memory is its own value, whose clock ticks once a query, as upstream's."""
 
     def __init__(self, model: Published, actions: ActionRange, deployment: Deployment, kinematics: Kinematics) -> None:
         if deployment.executed > model.config.expert.horizon:
@@ -62,7 +62,7 @@ class PublishedPolicy:
 
     def new_memory(self, seed: int, sessions: int = 1) -> MemoryState:
         """An empty memory whose sampling noise is drawn from `seed`."""
-        return MemoryState(self.model.empty(sessions), seed)
+        return MemoryState(self.model.empty(sessions), seed, tick=self.period)
 
     def infer(self, obs: Observation, context: Context, memory: MemoryState) -> ActionChunk:
         """The chunk for `obs`; `memory` is read, then advanced by this observation.

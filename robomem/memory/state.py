@@ -33,13 +33,14 @@ class MemoryEntry:
 class MemoryState:
     """What is remembered of B sessions, in one bank or in several that merge apart.
 
-    `seed` and `step` fix the sampling noise.
+    `seed` and `step` fix the sampling noise. `tick` [s] is the unit of the banks' clock.
     """
 
     banks: tuple[Entries, ...]
     seed: int = 0
     step: int = 0
     thumbnails: tuple[Image | None, ...] = ()  # one a slot of the first bank, session 0; None of one never filled
+    tick: float = 1.0
 
     @property
     def length(self) -> Tensor:
@@ -70,7 +71,7 @@ class MemoryState:
 
     def shifted(self, dt: float) -> Self:
         """A copy whose entries happened `dt` [s] later."""
-        return replace(self, banks=tuple(held.shifted(dt) for held in self.banks))
+        return replace(self, banks=tuple(held.shifted(dt / self.tick) for held in self.banks))
 
     def picture(self, seen: Image) -> None:
         """Note what the camera saw at the last write; an entry that was merged keeps the picture it began with."""
@@ -90,8 +91,8 @@ class MemoryState:
         held, pictures = self.banks[0], self.thumbnails if session == 0 else ()
         return [
             MemoryEntry(
-                float(held.start[session, slot]),
-                float(held.end[session, slot]),
+                self.tick * float(held.start[session, slot]),
+                self.tick * float(held.end[session, slot]),
                 int(held.count[session, slot]),
                 float(held.attention[session, slot]),
                 pictures[slot] if slot < len(pictures) else None,
@@ -108,7 +109,7 @@ class MemoryState:
             if picture is not None
         }
         about: dict[str, Any] = {"seed": self.seed, "step": self.step, "thumbnails": len(self.thumbnails)}
-        about |= {"banks": [held.sizes for held in self.banks]}
+        about |= {"banks": [held.sizes for held in self.banks], "tick": self.tick}
         save_file(tensors, path, metadata={"memory": json.dumps(about)})
 
     @classmethod
@@ -124,7 +125,7 @@ class MemoryState:
                     for k, sizes in enumerate(about["banks"])
                 )
                 thumbnails = tuple(None if picture is None else picture.numpy() for picture in pictures)
-                return cls(banks, about["seed"], about["step"], thumbnails)
+                return cls(banks, about["seed"], about["step"], thumbnails, tick=about["tick"])
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise CheckpointError(f"{path} is not a saved memory: {error}") from None
 

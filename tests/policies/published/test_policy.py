@@ -77,8 +77,10 @@ def test_the_clock_of_the_memory_counts_queries(policy: PublishedPolicy) -> None
     memory = policy.new_memory(0)
     for t in (5.0, 5.1, 9.0):
         policy.infer(look(t), Context("go"), memory)
-    assert [entry.start for entry in memory.entries()] == [0.0, 1.0, 2.0]
+    assert memory.banks[0].start[0].tolist() == [0.0, 1.0, 2.0]
+    assert [entry.start for entry in memory.entries()] == pytest.approx([0.0, 0.6, 1.2])  # s, had they come in time
     assert all(entry.thumbnail is not None for entry in memory.entries())
+    assert [entry.end for entry in memory.shifted(1.2).entries()] == pytest.approx([1.2, 1.8, 2.4])
 
 
 def test_many_sessions_go_on_together(policy: PublishedPolicy) -> None:
