@@ -61,6 +61,7 @@ def test_tokens_are_those_of_the_whole_model_on_one_prompt_without_padding(folde
     told = vlm(pictures(), SAID)
     assert told.cognitive.shape == (2, 1, vlm.cognitive_dim) == (2, 1, 32)
     assert told.visual.shape == (2, 2, 16, vlm.visual_dim) == (2, 2, 16, 24)
+    assert not any("lm_head" in name for name, _ in vlm.named_parameters())
     vlm.bucket = 1
     for k in range(2):
         inputs, last = vlm.read(pictures()[k : k + 1], SAID[k : k + 1])
