@@ -98,7 +98,7 @@ def test_no_file_is_large() -> None:
 def test_the_lock_file_pins_what_the_project_asks_for() -> None:
     project = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
     pins = {line.split("==")[0]: line.split("==")[1].split()[0] for line in text_of(LOCK).splitlines()}
-    lines = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    asked = [Requirement(line) for line in lines]
+    lines = [project["dependencies"], *project["optional-dependencies"].values()]
+    asked = [Requirement(line) for line in chain.from_iterable(lines)]
     assert [str(wish) for wish in asked if not wish.specifier.contains(pins.get(wish.name, "0"))] == []
     assert {wish.name for wish in asked} <= set(pins)

@@ -2,6 +2,7 @@
 they are used. Nothing is read, so no weights are needed to know how fast they would be."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ class WordNumbers:
     """Stands for a tokenizer where only the length of a prompt counts: a number a word."""
 
     bos_token_id = 1
+    added_tokens_decoder: Mapping[int, Any] = MappingProxyType({})  # it has no signs of its own
 
     def __call__(self, text: str) -> Numbers:
         """The beginning, then the words of `text`."""

@@ -57,15 +57,15 @@ class CapturedStep:
     def __init__(self, model: Published, capture: Capture = on_cuda) -> None:
         self.model, self.graphs = model, Graphs(self._step, capture)
 
-    def __call__(self, images: Tensor, words: Words, held: Held, t: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
+    def __call__(self, images: Tensor, words: Words, held: Held, when: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
         """As `Published.step`."""
         entries = [getattr(bank, name) for bank in held for name in TENSORS]
-        chunks, *after = self.graphs([images, *words, t, noise, *entries])
+        chunks, *after = self.graphs([images, *words, when, noise, *entries])
         return chunks, self._held(iter(after))
 
     def _step(self, given: Sequence[Tensor]) -> list[Tensor]:
-        images, numbers, last, t, noise, *entries = given
-        chunks, held = self.model.step(images, Words(numbers, last), self._held(iter(entries)), t, noise)
+        images, numbers, last, when, noise, *entries = given
+        chunks, held = self.model.step(images, Words(numbers, last), self._held(iter(entries)), when, noise)
         return [chunks, *(getattr(bank, name) for bank in held for name in TENSORS)]
 
     def _held(self, tensors: Iterator[Tensor]) -> Held:

@@ -80,6 +80,14 @@ def read_tokenizer(folder: str | Path) -> Any:
         raise CheckpointError(f"no tokenizer at {folder}: {str(error).splitlines()[0]}") from None
 
 
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Keeps a tokenizer in `folder`. Raises CheckpointError."""
+    try:
+        tokenizer.save_pretrained(folder)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder}: {error.strerror}") from None
+
+
 def load_model(
     path: Path, tokenizer: str | None = None, device: str | None = None, dtype: str | None = None
 ) -> tuple[Published, Description]:

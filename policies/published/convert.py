@@ -10,7 +10,7 @@ from torch import Tensor
 
 from policies.action.incontext import InContextConfig
 from policies.published.actions import ActionRange
-from policies.published.checkpoint import DTYPES, TOKENIZER, Description, read_tokenizer
+from policies.published.checkpoint import DTYPES, TOKENIZER, Description, read_tokenizer, save_tokenizer
 from policies.published.model import Published, PublishedConfig
 from policies.published.upstream import Progress, our_name, read_checkpoint, read_json, upstream_name
 from policies.vlm.prismatic import PrismaticConfig
@@ -47,7 +47,9 @@ def convert(
     """
     if dtype not in DTYPES:
         raise UnknownName("dtype", dtype, DTYPES)
-    run = upstream.absolute().parents[1]
+    if not upstream.is_file():
+        raise CheckpointError(f"no checkpoint at {upstream}")
+    run = upstream.absolute().parent.parent
     ranges = {name: ActionRange.of(told) for name, told in read_json(run / "dataset_statistics.json").items()}
     seeing = PrismaticConfig(**encoder)
     config = config_of(read_json(run / "config.json"), seeing, experts)
@@ -60,7 +62,7 @@ def convert(
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     parameters = sum(weight.numel() for weight in weights.values())
     require_room(path.parent, parameters * DTYPES[dtype].itemsize)
-    words.save_pretrained(path.parent / TOKENIZER)
+    save_tokenizer(words, path.parent / TOKENIZER)
     stream = checked(weights, DTYPES[dtype], progress)
     size = write_safetensors(path, shapes, DTYPES[dtype], stream, description.as_metadata())
     return {"parameters": parameters, "bytes": size, "dtype": dtype, "datasets": sorted(ranges), "left_out": left}

@@ -57,19 +57,20 @@ class Published(nn.Module):
         """Nothing is held yet."""
         return self.perceptual_bank.empty(sessions), self.cognitive_bank.empty(sessions)
 
-    def step(self, images: Tensor, words: Words, held: Held, t: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
+    def step(self, images: Tensor, words: Words, held: Held, when: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
         """The same from `images` (B, V, H, W, 3) uint8 and prompts that the encoder has read."""
-        return self(held, self.encoder.encode(images, words), t, noise)
+        return self(held, self.encoder.encode(images, words), when, noise)
 
-    def forward(self, held: Held, seen: Encoded, t: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
-        """Chunks (B, h, 7) for what was `seen` in B sessions at `t` (B,) [queries before], from `noise` of that shape;
-        and what is held after.
+    def forward(self, held: Held, seen: Encoded, when: Tensor, noise: Tensor) -> tuple[Tensor, Held]:
+        """Chunks (B, h, 7) for what was `seen` in B sessions, from `noise` of that shape; and what is held after.
+
+        `when` (2, B) is how many queries came before, the banks' clock, and the time [s] that entries are dated by.
 
         Tensors only: on a GPU nothing here waits for a value, so that all of it can be captured in one CUDA graph.
         """
         views = self.compress(seen.visual.flatten(0, 1))  # the gate of a picture is of that picture alone
-        perceptual, held_p = self.perceptual_bank(held[0], views.reshape(len(t), -1, views.shape[-1]), t)
-        cognitive, held_c = self.cognitive_bank(held[1], seen.cognitive, t)
-        known = Condition(cognitive, perceptual, cognitive.new_zeros(len(t), 0))
+        perceptual, held_p = self.perceptual_bank(held[0], views.reshape(len(noise), -1, views.shape[-1]), *when)
+        cognitive, held_c = self.cognitive_bank(held[1], seen.cognitive, *when)
+        known = Condition(cognitive, perceptual, cognitive.new_zeros(len(noise), 0))
         chunks = self.sampler.denoise(self.expert, known, noise.to(cognitive.dtype))
         return chunks.float(), (held_p, held_c)

@@ -46,7 +46,7 @@ class Deployment:
 
 
 class PublishedPolicy:
-    """Weights and geometry; every session's memory is its own value, whose clock counts queries, as upstream's does."""
+    """Weights and geometry; every session's memory is its own value, whose banks count queries, as upstream's."""
 
     def __init__(self, model: Published, actions: ActionRange, deployment: Deployment, kinematics: Kinematics) -> None:
         if deployment.executed > model.config.expert.horizon:
@@ -71,7 +71,7 @@ class PublishedPolicy:
         """
         images = self._pictures(obs)
         tool_pose = self._tool_pose(obs)
-        (actions,) = self.step(images[None], [context.instruction], memory)
+        (actions,) = self.step(images[None], [context.instruction], np.array([obs.t]), memory)
         memory.picture(obs.images[self.deployment.cameras[0]])
         poses = self.deployment.motion.poses(tool_pose, actions)
         gripper = np.clip(actions[[0, *range(len(actions))], GRIPPER], 0.0, 1.0)  # an action ends where the next begins
@@ -79,17 +79,18 @@ class PublishedPolicy:
         return ActionChunk(due, poses, "tool_pose", gripper, context.version)
 
     @torch.inference_mode()
-    def step(self, images: Image, instructions: Sequence[str], memory: MemoryState) -> FloatArray:
-        """Actions (B, h, 7) of the data set for B sessions: `images` (B, V, H, W, 3) uint8 and an instruction each.
+    def step(self, images: Image, instructions: Sequence[str], t: FloatArray, memory: MemoryState) -> FloatArray:
+        """Actions (B, h, 7) of the data set for B sessions: `images` (B, V, H, W, 3) uint8 and an instruction each,
+        seen at `t` (B,) [s].
 
         `memory`, of as many, is read, then advanced.
         """
         shown, device = torch.tensor(images), self.model.encoder.device
         check_inputs(shown, instructions)
         words = self.model.encoder.words(instructions)
-        t = torch.full((len(images),), float(memory.step), device=device)
+        when = torch.from_numpy(np.stack([np.full(len(t), memory.step), t])).float().to(device)
         noise, held = self.noise(memory, len(images), device), (memory.banks[0], memory.banks[1])
-        chunks, memory.banks = self._step(shown.to(device), words, held, t, noise)
+        chunks, memory.banks = self._step(shown.to(device), words, held, when, noise)
         memory.step += 1
         return self.actions.actions_out(chunks.double().cpu().numpy())
 

@@ -49,8 +49,6 @@ def read_checkpoint(path: Path, progress: Progress) -> dict[str, Tensor]:
 
     Raises CheckpointError when it is not such a file, is torn or has changed since it was written.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
     if not zipfile.is_zipfile(path):
         raise CheckpointError(
             f"{path} is torn, no checkpoint at all, or one of torch before 1.6, which must be saved anew by a newer one"

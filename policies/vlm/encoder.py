@@ -1,7 +1,7 @@
 """What every vision-language encoder is: pictures and an instruction in, tokens out."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -58,3 +58,12 @@ def check_inputs(images: Tensor, instructions: Sequence[str], views: int | None 
         raise ValueError(f"{images.shape[1]} pictures a moment, expected {views}")
     if len(images) != len(instructions):
         raise ValueError(f"{len(instructions)} instructions for {len(images)} moments")
+
+
+def without_signs(instruction: str, tokenizer: Any) -> str:
+    """`instruction` itself. Raises ValueError when it holds a sign of the model's own, such as the place of a picture:
+    what a person says is data."""
+    for token in tokenizer.added_tokens_decoder.values():
+        if token.special and token.content in instruction:
+            raise ValueError(f"an instruction may not hold the model's own sign '{token.content}': '{instruction}'")
+    return instruction

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.vlm.adapters import add_adapters, load_adapters
-from policies.vlm.encoder import Encoded, at_last, check_inputs
+from policies.vlm.encoder import Encoded, at_last, check_inputs, without_signs
 from policies.vlm.prefixes import Prefix, Prefixes, as_cache, of_cache, state_of, why_not_held
 from policies.vlm.weights import folder_of
 from robomem.errors import CheckpointError
@@ -103,9 +103,13 @@ class HuggingFaceEncoder(nn.Module):
         return Encoded(at_last(hidden, last.to(self.device)), visual)
 
     def read(self, images: Tensor, instructions: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
-        """What the model takes, on the CPU, and where the last token of each prompt is (B,)."""
+        """What the model takes, on the CPU, and where the last token of each prompt is (B,).
+
+        Raises ValueError when an instruction holds a sign of the model's own.
+        """
+        plain = [without_signs(instruction, self.processor.tokenizer) for instruction in instructions]
         told = self.processor(
-            text=[self._prompt(instruction) for instruction in instructions],
+            text=[self.prompt.replace("{instruction}", instruction) for instruction in plain],
             images=[list(views.permute(0, 3, 1, 2)) for views in images.cpu()],
             text_kwargs={"padding": True, "padding_side": "right", "pad_to_multiple_of": self.bucket, **TENSORS},
             images_kwargs={**self.pictures, **TENSORS},
@@ -116,12 +120,6 @@ class HuggingFaceEncoder(nn.Module):
             given = {name: value for name, value in inputs.items() if name in takes}
             inputs["position_ids"] = self.model.get_rope_index(**given)[0]
         return inputs, inputs["attention_mask"].sum(dim=1) - 1
-
-    def _prompt(self, instruction: str) -> str:
-        special = [token.content for token in self.processor.tokenizer.added_tokens_decoder.values() if token.special]
-        if found := [token for token in special if token in instruction]:
-            raise ValueError(f"an instruction may not hold the model's own sign '{found[0]}': '{instruction}'")
-        return self.prompt.replace("{instruction}", instruction)
 
     def _run(self, inputs: Mapping[str, Tensor], past: Any = None) -> tuple[Tensor, Tensor]:
         """Hidden states (B, S, Dc) and visual tokens; (0) where no pictures are among `inputs`."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from policies.vlm.encoder import Encoded, Words, at_last, check_inputs, pad_rows
+from policies.vlm.encoder import Encoded, Words, at_last, check_inputs, pad_rows, without_signs
 from policies.vlm.weights import folder_of, read_weights
 from robomem.errors import CheckpointError
 
@@ -148,8 +148,12 @@ class PrismaticVLM(nn.Module):
         return next(self.parameters()).device
 
     def words(self, instructions: Sequence[str]) -> Words:
-        """The prompts, as upstream's `predict_action` writes them."""
-        prompts = [PROMPT.format(instruction.lower()) for instruction in instructions]
+        """The prompts, as upstream's `predict_action` writes them.
+
+        Raises ValueError when an instruction holds a sign of the model's own.
+        """
+        plain = [without_signs(instruction, self.tokenizer) for instruction in instructions]
+        prompts = [PROMPT.format(instruction.lower()) for instruction in plain]
         words = pad_rows(
             [[*self.tokenizer(text).input_ids, *self.config.ending] for text in prompts], self.config.bucket
         )

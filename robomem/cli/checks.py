@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +112,52 @@ def checkpoint(_: float) -> Finding:
     return Finding("checkpoint", bool(found), True, names, "demo, eval and run", remedy)
 
 
+def encoders(_: float, cache: Path | None = None) -> Finding:
+    """Published weights that conf/encoder/ names: folders, or names in the Hugging Face `cache`. Asks no network."""
+    paths = _published()
+    snapshots = _snapshots(cache)
+    here = {name for name, path in paths.items() if any(map(_has_weights, (Path(path), *snapshots.get(path, ()))))}
+    said = [f"{name} ({path})" for name, path in paths.items() if name in here]
+    missing = {name: path for name, path in paths.items() if name not in here}
+    found = f"here: {', '.join(said) or 'none'}"
+    if missing:
+        found += f"; not here: {', '.join(f'{name} ({path})' for name, path in missing.items())}"
+    commands = "; ".join(f"hf download {path}" for path in missing.values())
+    remedy = f"{commands}  (refused: accept the terms on its page, then `hf auth login`)"
+    purpose = "seeing and reading with published vision-language models; the shipped policy needs none"
+    return Finding("published encoders", not missing, False, found, purpose, remedy)
+
+
+def _published() -> dict[str, str]:
+    """The `path` of every file in conf/encoder/ that gives one."""
+    files: dict[str, Any] = {each.stem: OmegaConf.load(each) for each in sorted((ROOT / "conf/encoder").glob("*.yaml"))}
+    return {name: str(file.path) for name, file in files.items() if not OmegaConf.is_missing(file, "path")}
+
+
+def _snapshots(cache: Path | None) -> dict[str, list[Path]]:
+    """Of every model in the Hugging Face cache, the folders of its revisions."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        repos = scan_cache_dir(cache).repos
+    except CacheNotFound:
+        return {}
+    return {
+        repo.repo_id: [each.snapshot_path for each in repo.revisions] for repo in repos if repo.repo_type == "model"
+    }
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a model lies in `folder`, with all files of its weights."""
+    index = folder / "model.safetensors.index.json"
+    if not (folder / "config.json").is_file():
+        return False
+    if not index.is_file():
+        return any(folder.glob("*.safetensors"))
+    files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    return all((folder / file).is_file() for file in files)
+
+
 def realtime(_: float) -> Finding:
     """Real-time scheduling: SCHED_FIFO, locked memory, and the kernel."""
     record = probe("realtime")
@@ -147,5 +194,5 @@ def serial_ports(_: float) -> Finding:
 
 
 CHECKS: tuple[Callable[[float], Finding], ...] = (
-    python_and_packages, rendering, checkpoint, disk, cpu, gpu, realtime, serial_ports,
+    python_and_packages, rendering, checkpoint, disk, cpu, gpu, encoders, realtime, serial_ports,
 )  # fmt: skip

@@ -46,7 +46,7 @@ def played(actor: PublishedPolicy, words: Sequence[str]) -> tuple[list[np.ndarra
     for k, said in enumerate(words):
         before.append(memory.fork())
         images = np.random.default_rng(k).integers(0, 255, (2, 1, 28, 28, 3), dtype=np.uint8)
-        actions.append(actor.step(images, [said, said], memory))
+        actions.append(actor.step(images, [said, said], np.array([k, k + 0.5]), memory))
     return actions, before
 
 
@@ -63,7 +63,7 @@ def test_a_captured_step_is_the_step_and_answers_stay_as_they_are() -> None:
     assert recorder.recorded == 2  # a length of prompt each
     assert [memory.length.tolist() for memory in before] == [[min(k, 3)] * 2 for k in range(len(words))]
     images = np.random.default_rng(4).integers(0, 255, (2, 1, 28, 28, 3), dtype=np.uint8)
-    assert np.array_equal(captured.step(images, [SHORT, SHORT], before[4]), true[4])
+    assert np.array_equal(captured.step(images, [SHORT, SHORT], np.array([4, 4.5]), before[4]), true[4])
 
 
 def test_tensors_of_other_shapes_are_captured_apart() -> None:

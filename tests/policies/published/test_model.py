@@ -57,7 +57,7 @@ def pictures(model: Published, moments: int, seed: int) -> Tensor:
 
 def step(model: Published, held: Held, seen: Encoded, t: list[float], noise: Tensor) -> tuple[Tensor, Held]:
     with torch.inference_mode():
-        return model(held, seen, torch.tensor(t), noise)
+        return model(held, seen, torch.tensor([t, [0.4 * step for step in t]]), noise)
 
 
 def test_an_episode_gives_the_plain_formulation_s_chunks(model: Published) -> None:

@@ -14,6 +14,7 @@ from policies.published.checkpoint import load_policy
 from policies.published.policy import PublishedPolicy, middle
 from robomem.control.plan import Plan
 from robomem.errors import CheckpointError, RobomemError
+from robomem.memory.state import MemoryState
 from robomem.types import Context, JointCommand, Observation
 from tests.contracts import SavedMemoryContract
 from tests.policies.demonstrations import REST, panda
@@ -55,7 +56,7 @@ def test_a_chunk_moves_on_from_the_tool_by_what_the_actions_say(policy: Publishe
     obs, context = look(3.0), Context("push the red button")
     chunk = policy.infer(obs, context, policy.new_memory(4))
     shown = middle(obs.images["front"], 0.9)[None, None]
-    (actions,) = policy.step(shown, [context.instruction], policy.new_memory(4))
+    (actions,) = policy.step(shown, [context.instruction], np.array([3.0]), policy.new_memory(4))
     start = panda().tool_pose(REST)
     assert chunk.t.tolist() == pytest.approx([3.0, 3.2, 3.4, 3.6, 3.8, 4.0])
     assert chunk.values[0] == pytest.approx(start)
@@ -73,11 +74,15 @@ def test_the_loop_can_follow_a_chunk(policy: PublishedPolicy) -> None:
     assert reached[:3] == pytest.approx((chunk.values[0, :3] + chunk.values[1, :3]) / 2, abs=2e-3)
 
 
-def test_the_clock_of_the_memory_counts_queries(policy: PublishedPolicy) -> None:
-    memory = policy.new_memory(0)
-    for t in (5.0, 5.1, 9.0):
-        policy.infer(look(t), Context("go"), memory)
-    assert [entry.start for entry in memory.entries()] == [0.0, 1.0, 2.0]
+def test_the_banks_count_queries_and_their_entries_are_dated_in_seconds(policy: PublishedPolicy) -> None:
+    def fused(times: tuple[float, ...]) -> tuple[MemoryState, list[float]]:
+        memory = policy.new_memory(0)
+        chunks = [policy.infer(look(t), Context("go"), memory) for t in times]
+        return memory, chunks[-1].gripper.tolist()
+
+    (memory, one), (_, other) = fused((5.0, 5.1, 9.0)), fused((0.0, 0.6, 9.0))
+    assert one == other
+    assert [entry.start for entry in memory.entries()] == pytest.approx([5.0, 5.1, 9.0])
     assert all(entry.thumbnail is not None for entry in memory.entries())
 
 
@@ -86,7 +91,8 @@ def test_many_sessions_go_on_together(policy: PublishedPolicy) -> None:
     words = ["push the red button", "open the drawer"]
     both, first = policy.new_memory(2, sessions=2), policy.new_memory(2)
     for images in shown:
-        actions, alone = policy.step(images, words, both), policy.step(images[:1], words[:1], first)
+        now = np.array([5.0, 2.0])
+        actions, alone = policy.step(images, words, now, both), policy.step(images[:1], words[:1], now[:1], first)
         assert actions.shape == (2, 5, 7)
         assert actions[0] == pytest.approx(alone[0], abs=1e-4)
         assert not np.allclose(actions[0], actions[1])

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, LlamaConfig, LlamaForCausalLM
 
 from policies.vlm import weights
 from policies.vlm.compression import BottleneckSE
 from policies.vlm.huggingface import HuggingFaceEncoder
+from robomem.cli.build import build
+from robomem.cli.configuration import CONF
 from robomem.errors import CheckpointError
 from tests.policies.vlm.tiny import FAMILIES, save_family
 from tests.test_layering import imported_on_import
@@ -56,6 +61,7 @@ def test_tokens_are_those_of_the_whole_model_on_one_prompt_without_padding(folde
     told = vlm(pictures(), SAID)
     assert told.cognitive.shape == (2, 1, vlm.cognitive_dim) == (2, 1, 32)
     assert told.visual.shape == (2, 2, 16, vlm.visual_dim) == (2, 2, 16, 24)
+    assert not any("lm_head" in name for name, _ in vlm.named_parameters())
     vlm.bucket = 1
     for k in range(2):
         inputs, last = vlm.read(pictures()[k : k + 1], SAID[k : k + 1])
@@ -181,6 +187,17 @@ def test_all_of_it_learns_and_is_saved(folder: str, tmp_path: Path) -> None:
         loaded = encoder(str(tmp_path))(pictures(), SAID)
         assert torch.equal(loaded.cognitive, vlm(pictures(), SAID).cognitive)
         assert (loaded.cognitive - told.cognitive).abs().max() > 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["qwen3_vl", "paligemma2", "huggingface"])
+def test_conf_describes_it(folders: dict[str, str], name: str) -> None:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        parts = OmegaConf.to_container(compose(f"encoder/{name}").encoder)
+    ours = folders["qwen3_vl" if name == "huggingface" else name.rstrip("2")]
+    vlm = build(parts | {"path": ours, "views": 2, "dtype": "float32"})
+    assert_close(vlm(pictures(), SAID), encoder(ours)(pictures(), SAID))
 
 
 @pytest.mark.parametrize(

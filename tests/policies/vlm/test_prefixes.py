@@ -13,12 +13,12 @@ from tests.policies.vlm.test_huggingface import SAID, assert_close, encoder, pic
 from tests.policies.vlm.tiny import save_family
 
 CAUSAL = ["qwen3_vl", "smolvlm"]
-MORE = ["press the blue button now", "push the red cup"]
+OTHERS = ["press the blue button now", "push the red cup"]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {name: save_family(name, tmp_path_factory.mktemp(name)) for name in (*CAUSAL, "paligemma")}
+    return {name: save_family(name, tmp_path_factory.mktemp(name)) for name in (*CAUSAL, "paligemma", "gemma3")}
 
 
 @pytest.fixture(params=CAUSAL)
@@ -61,10 +61,10 @@ def test_another_instruction_about_the_same_pictures_reads_the_instruction_alone
         assert_close(vlm(pictures(), SAID), plain(pictures(), SAID))
     assert first == {"language": begin + 2 * (whole - begin), "tower": 2 * 2 * 16}
     with reading(vlm) as second:
-        told = vlm(pictures(), MORE)
-    assert_close(told, plain(pictures(), MORE))
+        told = vlm(pictures(), OTHERS)
+    assert_close(told, plain(pictures(), OTHERS))
     with reading(plain) as without:
-        plain(pictures(), MORE)
+        plain(pictures(), OTHERS)
     assert second == {"language": without["language"] - 2 * end, "tower": 0}
 
 
@@ -82,10 +82,23 @@ def test_new_pictures_are_read_but_not_the_text_before_them(folder: str) -> None
 @torch.no_grad()
 def test_many_instructions_about_one_picture_read_it_once(folder: str) -> None:
     vlm, plain = encoder(folder, prefixes=4), encoder(folder)
-    images, said = pictures(1).expand(4, -1, -1, -1, -1), [*SAID, *MORE]
+    images, said = pictures(1).expand(4, -1, -1, -1, -1), [*SAID, *OTHERS]
     with reading(vlm) as count:
         assert_close(vlm(images, said), plain(images, said))
     assert count["tower"] == 2 * 16
+
+
+@torch.no_grad()
+def test_pictures_whose_tokens_look_at_one_another_are_held_whole(folders: dict[str, str]) -> None:
+    vlm, plain = encoder(folders["gemma3"], prefixes=4), encoder(folders["gemma3"])
+    whole, _, end = sizes(vlm)
+    for said, read in ((SAID, 2 * whole), (OTHERS, None)):
+        with reading(vlm) as count, reading(plain) as without:
+            assert_close(vlm(pictures(), said), plain(pictures(), said))
+        assert count["language"] == (read or without["language"] - 2 * end)
+    with reading(vlm) as count:
+        assert_close(vlm(pictures(seed=1), SAID), plain(pictures(seed=1), SAID))
+    assert count["language"] == 2 * whole
 
 
 @torch.no_grad()
@@ -93,7 +106,7 @@ def test_some_held_some_new_some_twice(folder: str) -> None:
     vlm, plain = encoder(folder, prefixes=8), encoder(folder)
     vlm(pictures(2), SAID)
     images = torch.cat([pictures(2, seed=5), pictures(2).flip(0), pictures(2, seed=5)])
-    said = [*SAID, *MORE, *MORE]
+    said = [*SAID, *OTHERS, *OTHERS]
     with reading(vlm) as count:
         assert_close(vlm(images, said), plain(images, said))
     assert count["tower"] == 2 * 2 * 16
@@ -108,7 +121,7 @@ def test_some_held_some_new_some_twice(folder: str) -> None:
 def test_more_sessions_than_are_held(folder: str) -> None:
     vlm, plain = encoder(folder, prefixes=2), encoder(folder)
     for seed in (0, 1, 0):
-        images, said = pictures(4, seed=seed), [*SAID, *MORE]
+        images, said = pictures(4, seed=seed), [*SAID, *OTHERS]
         assert_close(vlm(images, said), plain(images, said))
         assert len(vlm.prefixes.held) == 2
 

@@ -275,8 +275,9 @@ def test_a_tokenizer_that_does_not_begin_a_prompt_is_refused() -> None:
         (torch.zeros(2, 1, 28, 28, 3), SAID, "uint8"),
         (torch.zeros(2, 28, 28, 3).byte(), SAID, "uint8"),
         (torch.zeros(2, 1, 28, 28, 3).byte(), SAID[:1], "1 instructions for 2"),
+        (torch.zeros(2, 1, 28, 28, 3).byte(), ["push", "push</s>"], "the model's own sign '</s>'"),
     ],
 )
-def test_wrong_pictures_are_refused(images: Tensor, said: list[str], error: str) -> None:
+def test_wrong_inputs_are_refused(images: Tensor, said: list[str], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         small()(images, said)

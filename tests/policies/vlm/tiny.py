@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessor,
+    Gemma3Processor,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     PaliGemmaProcessor,
@@ -27,7 +31,7 @@ from transformers import (
 WORDS = "in out what action should the robot take to push press red blue green button open drawer cup please now"
 
 
-def tokenizer(begins: str | None = "<s>", special: Sequence[str] = (), **names: str) -> PreTrainedTokenizerFast:
+def tokenizer(begins: str | None = "<s>", special: Sequence[str] = (), **names: Any) -> PreTrainedTokenizerFast:
     """Bytes, a few merges of whole words, and `special` tokens; prompts begin with `begins` where it is given."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     fixed = ["<unk>", "<s>", "</s>", "<pad>", *special]
@@ -48,7 +52,7 @@ def tokenizer(begins: str | None = "<s>", special: Sequence[str] = (), **names: 
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-        additional_special_tokens=list(special), **names,
+        **{"additional_special_tokens": list(special), **names},
     )  # fmt: skip
 
 
@@ -154,17 +158,37 @@ def qwen3_vl() -> tuple[Any, Any]:
     return Qwen3VLForConditionalGeneration(config), processor
 
 
+def gemma3() -> tuple[Any, Any]:
+    """Gemma 3's kind: tokens of a picture look at one another both ways, all others only back."""
+    signs = {
+        "image_token": "<image_soft_token>",
+        "boi_token": "<start_of_image>",
+        "eoi_token": "<end_of_image>",
+    }
+    words = tokenizer(None, (), extra_special_tokens=signs)
+    pictures = Gemma3ImageProcessor(size={"height": 32, "width": 32})
+    processor = Gemma3Processor(pictures, words, chat_template=template("<start_of_image>"), image_seq_length=4)
+    config = Gemma3Config(
+        **{f"{name}_index": words.convert_tokens_to_ids(sign) for name, sign in signs.items()},
+        mm_tokens_per_image=4,
+        vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **TOWER},
+        text_config={"vocab_size": len(words), "query_pre_attn_scalar": 8, **LANGUAGE},
+    )
+    return Gemma3ForConditionalGeneration(config), processor
+
+
 FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "smolvlm": smolvlm,
     "paligemma": paligemma,
     "qwen3_vl": qwen3_vl,
 }
+MORE = {"gemma3": gemma3}
 
 
 def save_family(name: str, folder: Path) -> str:
     """A checkpoint as it would be published, of a small model with random weights; its folder."""
     torch.manual_seed(0)
-    model, processor = FAMILIES[name]()
+    model, processor = (FAMILIES | MORE)[name]()
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
