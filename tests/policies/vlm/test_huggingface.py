@@ -103,6 +103,19 @@ def test_a_grid_that_is_no_square_compresses(folders: dict[str, str]) -> None:
 
 
 @torch.no_grad()
+def test_a_picture_in_tiles_has_the_tokens_of_all(folders: dict[str, str]) -> None:
+    large, tiles = pictures(height=32).repeat_interleave(2, 2).repeat_interleave(2, 3), 2 * 2 + 1
+    settings = {"do_image_splitting": True, "size": {"longest_edge": 64}}
+    told = encoder(folders["smolvlm"], pictures=settings)(large, SAID)
+    assert told.visual.shape == (2, 2, tiles * 16, 24)
+    other = large.clone()
+    other[1, 0, 40:, 40:] = 0  # the last tile of a picture, and all of it seen small
+    off = (encoder(folders["smolvlm"], pictures=settings)(other, SAID).visual - told.visual).abs().amax(dim=-1)
+    changed = (off > 1e-4).view(2, 2, tiles, 16).any(dim=-1)
+    assert changed[1, 0].tolist() == [False, False, False, True, True] and changed.sum() == 2
+
+
+@torch.no_grad()
 def test_half_precision_and_moves(folder: str) -> None:
     half, full = encoder(folder, dtype="bfloat16"), encoder(folder)
     told = half(pictures(), SAID)
