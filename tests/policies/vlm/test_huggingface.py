@@ -11,7 +11,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForImageTextToText,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from policies.vlm import weights
 from policies.vlm.compression import BottleneckSE
@@ -231,16 +237,25 @@ def test_what_is_no_image_text_model_is_named(tmp_path: Path) -> None:
         "vocab_size": 9,
     }
     LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="is no image-text model of transformers"):
+    with pytest.raises(CheckpointError, match="is no image-text model that can be used"):
         encoder(str(tmp_path))
     with pytest.raises(CheckpointError, match="no folder"):
         encoder(str(tmp_path / "none" / "there"))
 
 
+def test_a_model_of_another_build_is_named(tmp_path: Path) -> None:
+    part = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    BlipForConditionalGeneration(
+        BlipConfig(text_config=part | {"vocab_size": 9}, vision_config=part | {"image_size": 8, "patch_size": 8})
+    ).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="a BlipForConditionalGeneration is not one language model under a head"):
+        encoder(str(tmp_path))
+
+
 def test_a_model_without_its_weights_is_named(folders: dict[str, str], tmp_path: Path) -> None:
     for file in Path(folders["smolvlm"]).glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(CheckpointError, match="is no image-text model of transformers"):
+    with pytest.raises(CheckpointError, match="is no image-text model that can be used"):
         encoder(str(tmp_path))
 
 
