@@ -140,8 +140,8 @@ class HuggingFaceEncoder(nn.Module):
         begin, end = places[0], places[-1] + 1
         if (numbers[:, :end] != numbers[0, :end]).any():  # this template has words before pictures
             return self._whole(inputs, last)
-        state = state_of(self.model)
-        keys = [(state, tuple(numbers[0, :end].tolist()), picture.numpy().tobytes()) for picture in images.cpu()]
+        state, text = state_of(self.model), tuple(numbers[0, :end].tolist())
+        keys = [(state, text, tuple(views.shape), views.numpy().tobytes()) for views in images.cpu()]
         known = {key: prefix for key in keys if (prefix := self.prefixes.get(key))}
         if new := [row for row, key in enumerate(keys) if key not in known and keys.index(key) == row]:
             all_new = len(new) == len(keys)
@@ -189,10 +189,12 @@ def load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
     folder = folder_of(path)
     try:
         whole = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        if whole.base_model is whole or whole.config.is_encoder_decoder:
+            raise ValueError(f"a {type(whole).__name__} is not one language model under a head")
         return whole.base_model.to(device), AutoProcessor.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is no image-text model of transformers: {said}") from None
+        raise CheckpointError(f"{path} is no image-text model that can be used: {said}") from None
 
 
 def written(processor: Any, text: str, views: int) -> str:

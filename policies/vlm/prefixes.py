@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 
 ALIKE = 1e-2  # of the largest number; rounding in bfloat16 is less
-SLICED = (
-    "full_attention",
-    "sliding_attention",
-    "chunked_attention",
-)  # layers that hold keys and values, token by token
+SLICED = {"full_attention", "sliding_attention", "chunked_attention"}  # layers that hold keys and values by token
 
 
 class Prefix(NamedTuple):
@@ -45,8 +41,7 @@ class Prefixes:
 
 def state_of(model: nn.Module) -> Hashable:
     """Another value once any weight of `model` was changed, moved or cast."""
-    weights = list(model.parameters())
-    return sum(weight._version for weight in weights), weights[0].dtype, weights[0].device, len(weights)
+    return tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
 
 
 def as_cache(prefixes: Sequence[Prefix]) -> Any:
@@ -73,7 +68,7 @@ def of_cache(cache: Any, visual: Tensor) -> list[Prefix]:
 @torch.no_grad()
 def why_not_held(model: Any, numbers: Sequence[int]) -> str:
     """Why `model` cannot go on from a prefix; "" when it can. Tried on the tokens `numbers`, first and last unlike."""
-    layers = set(getattr(model.get_decoder().config, "layer_types", None) or ()) - set(SLICED)
+    layers = set(getattr(model.get_decoder().config, "layer_types", None) or ()) - SLICED
     if layers:
         return f"its layers hold more than keys and values: {', '.join(sorted(layers))}"
     rows = torch.tensor([numbers, [*numbers[:-1], numbers[0]]], device=next(model.parameters()).device)

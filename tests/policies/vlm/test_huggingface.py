@@ -11,7 +11,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForImageTextToText,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from policies.vlm import weights
 from policies.vlm.compression import BottleneckSE
@@ -100,6 +106,19 @@ def test_a_grid_that_is_no_square_compresses(folders: dict[str, str]) -> None:
     assert perceptual.shape == (4, 24, 8)
     order = torch.randperm(24)
     assert_close(compress(visual.flatten(0, 1)[:, order]), perceptual[:, order])
+
+
+@torch.no_grad()
+def test_a_picture_in_tiles_has_the_tokens_of_all(folders: dict[str, str]) -> None:
+    large, tiles = pictures(height=32).repeat_interleave(2, 2).repeat_interleave(2, 3), 2 * 2 + 1
+    settings = {"do_image_splitting": True, "size": {"longest_edge": 64}}
+    told = encoder(folders["smolvlm"], pictures=settings)(large, SAID)
+    assert told.visual.shape == (2, 2, tiles * 16, 24)
+    other = large.clone()
+    other[1, 0, 40:, 40:] = 0  # the last tile of a picture, and all of it seen small
+    off = (encoder(folders["smolvlm"], pictures=settings)(other, SAID).visual - told.visual).abs().amax(dim=-1)
+    changed = (off > 1e-4).view(2, 2, tiles, 16).any(dim=-1)
+    assert changed[1, 0].tolist() == [False, False, False, True, True] and changed.sum() == 2
 
 
 @torch.no_grad()
@@ -218,16 +237,25 @@ def test_what_is_no_image_text_model_is_named(tmp_path: Path) -> None:
         "vocab_size": 9,
     }
     LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="is no image-text model of transformers"):
+    with pytest.raises(CheckpointError, match="is no image-text model that can be used"):
         encoder(str(tmp_path))
     with pytest.raises(CheckpointError, match="no folder"):
         encoder(str(tmp_path / "none" / "there"))
 
 
+def test_a_model_of_another_build_is_named(tmp_path: Path) -> None:
+    part = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    BlipForConditionalGeneration(
+        BlipConfig(text_config=part | {"vocab_size": 9}, vision_config=part | {"image_size": 8, "patch_size": 8})
+    ).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="a BlipForConditionalGeneration is not one language model under a head"):
+        encoder(str(tmp_path))
+
+
 def test_a_model_without_its_weights_is_named(folders: dict[str, str], tmp_path: Path) -> None:
     for file in Path(folders["smolvlm"]).glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(CheckpointError, match="is no image-text model of transformers"):
+    with pytest.raises(CheckpointError, match="is no image-text model that can be used"):
         encoder(str(tmp_path))
 
 

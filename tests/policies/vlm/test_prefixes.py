@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.vlm.huggingface import HuggingFaceEncoder
-from policies.vlm.prefixes import Prefix, Prefixes
+from policies.vlm.prefixes import Prefix, Prefixes, state_of, why_not_held
 from tests.policies.vlm.test_huggingface import SAID, assert_close, encoder, pictures
 from tests.policies.vlm.tiny import save_family
 
@@ -118,6 +118,15 @@ def test_some_held_some_new_some_twice(folder: str) -> None:
 
 
 @torch.no_grad()
+def test_the_same_bytes_in_another_shape_are_another_picture(folders: dict[str, str]) -> None:
+    vlm, plain = encoder(folders["qwen3_vl"], prefixes=4), encoder(folders["qwen3_vl"])
+    upright = pictures(height=48)
+    lying = upright.reshape(2, 2, 32, 48, 3)
+    assert_close(vlm(upright, SAID), plain(upright, SAID))
+    assert_close(vlm(lying, SAID), plain(lying, SAID))
+
+
+@torch.no_grad()
 def test_more_sessions_than_are_held(folder: str) -> None:
     vlm, plain = encoder(folder, prefixes=2), encoder(folder)
     for seed in (0, 1, 0):
@@ -159,6 +168,24 @@ def test_words_before_pictures_are_read_anew(folder: str) -> None:
 def test_a_model_whose_tokens_look_ahead_holds_nothing(folders: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="can hold no prefixes: its tokens look ahead"):
         encoder(folders["paligemma"], prefixes=4)
+
+
+def test_layers_that_hold_other_things_hold_nothing(folders: dict[str, str]) -> None:
+    model = encoder(folders["smolvlm"]).model
+    assert why_not_held(model, [10, 11, 12]) == ""
+    model.get_decoder().config.layer_types = ["full_attention", "linear_attention", "full_attention"]
+    assert "more than keys and values: linear_attention" in why_not_held(model, [10, 11, 12])
+
+
+def test_replaced_weights_are_other_weights() -> None:
+    layer = nn.Linear(2, 2)
+    states = [state_of(layer)]
+    layer.load_state_dict(layer.state_dict())
+    states.append(state_of(layer))
+    layer.load_state_dict({name: tensor.clone() for name, tensor in layer.state_dict().items()}, assign=True)
+    states.append(state_of(layer))
+    states.append(state_of(layer.double()))
+    assert len(set(states)) == 4 and state_of(layer) == states[3]
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
