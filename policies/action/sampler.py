@@ -131,7 +131,9 @@ class Sampler:
             x = x if prefix is None else prefix.into(x)
             predicted = predict(x, number) if pull is None else pull.guided(predict, x, number, step)
             x = torch.add(step.keep * x, predicted, alpha=step.take)
-        return x if prefix is None else prefix.into(x)
+        for kept in (pull and pull.promised, prefix):
+            x = x if kept is None else kept.into(x)
+        return x
 
     def _predict(self, dit: Denoiser, condition: Condition, times: Tensor, given: Tensor | None) -> Predict:
         """What the expert predicts, with guidance, for a noisy chunk at a step."""

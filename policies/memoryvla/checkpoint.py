@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from policies.action.dit import DiTConfig
+from policies.action.incontext import InContextConfig
 from policies.action.sampler import SamplerConfig
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
 from policies.memoryvla.normalize import Normalizer
-from policies.memoryvla.policy import MemoryVLAPolicy
+from policies.memoryvla.policy import Joining, MemoryVLAPolicy
 from policies.vlm.nano import NanoConfig
 from robomem.data.durable import replace_file
 from robomem.errors import CheckpointError
@@ -22,6 +23,7 @@ from robomem.learn.checkpoints import read_safetensors
 from robomem.memory.bank import BankConfig
 
 FORMAT = "robomem memoryvla 1"
+EXPERTS: dict[str, type[DiTConfig | InContextConfig]] = {kind.__name__: kind for kind in (DiTConfig, InContextConfig)}
 
 
 def save_checkpoint(
@@ -38,6 +40,7 @@ def save_checkpoint(
     about = {
         "format": FORMAT,
         "config": asdict(model.config),
+        "expert": type(model.config.expert).__name__,
         "normalizer": asdict(normalizer),
         "made_by": dict(made_by),
     }
@@ -53,7 +56,7 @@ def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
         about = json.loads(metadata["robomem"])
         if about["format"] != FORMAT:
             raise CheckpointError(f"{path} has format '{about['format']}', expected '{FORMAT}'")
-        model = MemoryVLA(_config(about["config"]))
+        model = MemoryVLA(_config(about["config"], EXPERTS[about.get("expert", "DiTConfig")]))
         normalizer = Normalizer.of(about["normalizer"])
         made_by = about["made_by"]
     except (KeyError, TypeError, ValueError) as error:
@@ -65,18 +68,20 @@ def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
     return model, normalizer, made_by
 
 
-def load_policy(path: str | Path, kinematics: Kinematics) -> MemoryVLAPolicy:
-    """The policy in a checkpoint file."""
+def load_policy(
+    path: str | Path, kinematics: Kinematics, joining: Joining = "none", pull: float = 5.0
+) -> MemoryVLAPolicy:
+    """The policy in a checkpoint file. Raises CheckpointError, ValueError for a way of joining that it has not."""
     model, normalizer, _ = load_checkpoint(Path(path))
-    return MemoryVLAPolicy(model, normalizer, kinematics)
+    return MemoryVLAPolicy(model, normalizer, kinematics, joining, pull)
 
 
-def _config(values: dict[str, Any]) -> MemoryVLAConfig:
+def _config(values: dict[str, Any], expert: type[DiTConfig | InContextConfig]) -> MemoryVLAConfig:
     encoder = values["encoder"] | {name: tuple(values["encoder"][name]) for name in ("cameras", "channels")}
     parts = {
         "encoder": NanoConfig(**encoder),
         "bank": BankConfig(**values["bank"]),
-        "expert": DiTConfig(**values["expert"]),
+        "expert": expert(**values["expert"]),
         "sampler": SamplerConfig(**values["sampler"]),
     }
     return MemoryVLAConfig(**(values | parts))

@@ -37,7 +37,7 @@ def test_on_straight_ways_the_strength_is_the_paper_s(tau: float) -> None:
     for most in (0.5, 5.0, 100.0):
         r2 = (1 - tau) ** 2 / (tau**2 + (1 - tau) ** 2)
         weight = min(most, (1 - tau) / (tau * r2)) if tau else most
-        assert Pull(torch.zeros(1), torch.zeros(1), most).strength(step) == pytest.approx((1 - tau) * weight)
+        assert running(torch.zeros(1, 4, 3), 1, 2).pull(most).strength(step) == pytest.approx((1 - tau) * weight)
 
 
 class UnitNormal(torch.nn.Module):
@@ -58,12 +58,27 @@ class UnitNormal(torch.nn.Module):
 
 
 @pytest.mark.parametrize("predicts", OBJECTIVES)
-def test_unclipped_and_for_a_normal_prior_what_is_promised_comes_out_exactly(predicts: str) -> None:
+def test_unclipped_and_for_a_normal_prior_the_pull_alone_brings_actions_home(predicts: str) -> None:
     sampler = Sampler(SamplerConfig(predicts=predicts, guidance=1.0))  # type: ignore[arg-type]
     dit, noise, wanted = UnitNormal(sampler), torch.randn(3, 4, 3), torch.randn(3, 4, 3)
-    joined = sampler.denoise(dit, conditions(3), noise, pull=running(wanted, 2, 2).pull(1e6))
-    assert torch.allclose(joined[:, :2], wanted[:, :2], atol=1e-4)
-    assert torch.allclose(joined[:, 2:], sampler.denoise(dit, conditions(3), noise)[:, 2:], atol=1e-5)
+    one = running(wanted, 2, 2)
+    free, pulled = (
+        sampler.denoise(
+            dit, conditions(3), noise, pull=Pull(Prefix(wanted, one.prefix(0).given), one.pull(1).weight, most)
+        )
+        for most in (0.0, 1e6)
+    )  # nothing is put in at the end
+    assert torch.equal(free, sampler.denoise(dit, conditions(3), noise))
+    assert torch.allclose(pulled[:, :2], wanted[:, :2], atol=1e-4)
+    assert torch.allclose(pulled[:, 2:], free[:, 2:], atol=1e-5)
+
+
+def test_what_is_promised_is_in_a_pulled_chunk_to_the_bit() -> None:
+    wanted = torch.randn(2, 4, 3)
+    chunk = Sampler(SamplerConfig()).denoise(
+        expert(), conditions(2), torch.randn(2, 4, 3), pull=running(wanted, 2, 3).pull(5)
+    )
+    assert torch.equal(chunk[:, :2], wanted[:, :2]) and not torch.allclose(chunk[:, 2], wanted[:, 2], atol=1e-3)
 
 
 def test_a_strength_that_is_none_is_refused() -> None:
@@ -77,7 +92,7 @@ def test_a_pull_of_nothing_changes_no_number(kind: str, predicts: str) -> None:
     sampler, dit = Sampler(SamplerConfig(predicts=predicts)), expert(kind)  # type: ignore[arg-type]
     noise = torch.randn(2, 4, 3)
     free = sampler.denoise(dit, conditions(2), noise)
-    for none in (running(torch.ones(2, 4, 3), 0, 0).pull(5.0), running(torch.ones(2, 4, 3), 2, 4).pull(0.0)):
+    for none in (running(torch.ones(2, 4, 3), 0, 0).pull(5.0), running(torch.ones(2, 4, 3), 0, 4).pull(0.0)):
         assert torch.equal(sampler.denoise(dit, conditions(2), noise, pull=none), free)
 
 
