@@ -16,13 +16,14 @@ COMMANDS = {
     "compare": "evaluations side by side: training seeds, and their median",
     "collect": "record demonstrations for training",
     "train": "train a policy on what was collected",
-    "bench": "how fast it is: bench policy, bench sampler, bench data",
+    "bench": "how fast it is, and how smooth: bench policy, sampler, joining, data",
     "doctor": "what this machine can do, and what to install for the rest",
 }
 
 BENCHES = {
     "policy": "how long a policy step takes",
     "sampler": "how long denoising takes, against upstream's arithmetic",
+    "joining": "how smoothly new chunks join the running ones",
     "data": "how many random windows of episodes are read a second",
 }
 
@@ -38,7 +39,7 @@ Every command takes out=DIR, the folder for its results; without it, outputs/<co
 
 BENCH_USAGE = """usage: robomem bench <which> [setting=value ...]
 
-Says how fast it is on this machine.
+Says how fast it is on this machine, and how smooth.
 
 benches:
 {benches}
