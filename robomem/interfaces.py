@@ -47,6 +47,13 @@ class Policy[M](Protocol):
         """
 
 
+@runtime_checkable
+class Delayed(Protocol):
+    """A memory whose policy wants to know how long after an observation its chunk takes over: who runs it says so."""
+
+    delay_s: float
+
+
 class Inference(Protocol):
     """Runs a policy for the loop: inline (exact repeats) or on a thread (the loop never waits)."""
 

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from robomem.cli.configuration import CONF, compose, compose_raw
+from policies.memoryvla.train import TrainConfig
+from robomem.cli.configuration import CONF, choices_of, compose, compose_raw
 from robomem.cli.main import COMMANDS
+from robomem.errors import UnknownName
 
 COMMAND_FILES = sorted(path.stem for path in CONF.glob("*.yaml"))
 GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/**/*.yaml"))
-HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+HYDRA_KEYS = {"defaults", "_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def targets(node: Any) -> Iterator[dict[str, Any]]:
@@ -57,6 +59,25 @@ def test_a_command_file_holds_exactly_the_settings_of_its_command(name: str) -> 
 def test_a_group_file_names_real_classes_and_their_arguments(path: Path) -> None:
     for node in targets(OmegaConf.to_container(OmegaConf.load(CONF / path), resolve=False)):
         assert unknown_names(node) == set()
+
+
+@pytest.mark.parametrize("expert", ["nano", "l", "incontext_s"])
+def test_a_method_is_trained_with_the_expert_that_is_chosen(expert: str) -> None:
+    chosen = compose_raw("train", [f"expert@method.config.model.expert={expert}"]).method.config.model.expert
+    assert chosen == OmegaConf.load(CONF / "expert" / f"{expert}.yaml")
+    with pytest.raises(UnknownName, match=r"no expert 'xl'; known: b, .*incontext_s, l, nano, s"):
+        compose_raw("train", ["expert@method.config.model.expert=xl"])
+
+
+def test_what_a_file_chooses_from_in_turn_is_among_the_choices() -> None:
+    choices = choices_of("train")
+    assert choices["expert@method.config.model.expert"] == sorted(path.stem for path in (CONF / "expert").glob("*"))
+    assert set(choices) == {"task", "robot", "kinematics", "method", "ablation", "expert@method.config.model.expert"}
+
+
+def test_conf_trains_as_the_code_does_by_default() -> None:
+    config = instantiate(compose_raw("train").method, _convert_="object").keywords["config"]
+    assert config == TrainConfig()
 
 
 def test_an_unknown_argument_would_be_found() -> None:

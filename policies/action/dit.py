@@ -56,16 +56,23 @@ class Constant(NamedTuple):
 @dataclass(frozen=True)
 class Conditioning:
     """All that stays the same while a chunk is denoised, by layer: the constant tokens, and the modulation
-    (B, S, 6, 1, D) of S denoising steps; `final` (B, S, 2, 1, D) is the last layer's."""
+    (B, S, 6, 1, D) of S denoising steps; `final` (B, S, 2, 1, D) is the last layer's. Actions that are `given`
+    (B, 1, h, 1) clean are modulated by the last of the S at every step."""
 
     constant: tuple[Constant, ...]
     modulation: tuple[Tensor, ...]
     final: Tensor
+    given: Tensor | None = None
 
     def first(self, batch: int) -> "Conditioning":
         """Of the first `batch` chunks."""
         constant = tuple(Constant(*(part[:batch] for part in layer)) for layer in self.constant)
-        return Conditioning(constant, tuple(layer[:batch] for layer in self.modulation), self.final[:batch])
+        given = None if self.given is None else self.given[:batch]
+        return Conditioning(constant, tuple(layer[:batch] for layer in self.modulation), self.final[:batch], given)
+
+    def at(self, told: Tensor, step: int) -> Tensor:
+        """The modulation of `told` (B, S, K, 1, D) at a step, (B, K, 1, D), or (B, K, h, D) where actions are given."""
+        return told[:, step] if self.given is None else torch.where(self.given, told[:, -1], told[:, step])
 
 
 def modulation(told: Tensor, neutral: tuple[float, ...]) -> Tensor:
@@ -108,7 +115,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, constant: Constant, modulated: Tensor) -> Tensor:
-        """`x` (B, h, D); `modulated` (B, 6, 1, D)."""
+        """`x` (B, h, D); `modulated` (B, 6, 1, D), or (B, 6, h, D) where each action has its own."""
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulated.unbind(1)
         told = torch.addcmul(shift_a, self.norm(x), scale_a)
         q, k, v = self._split(self.qkv(told.flatten(0, 1)).view(*x.shape[:2], -1), 3)
@@ -151,26 +158,33 @@ class DiT(nn.Module):
         for block in self.blocks:
             block.stick()
 
-    def prepare(self, condition: Condition, times: Tensor) -> Conditioning:
-        """What the denoising of `times` (B, S) needs of `condition`."""
+    def prepare(self, condition: Condition, times: Tensor, given: Tensor | None = None) -> Conditioning:
+        """What the denoising of `times` (B, S) needs of `condition`.
+
+        Where actions are `given` (B, h) clean, the last of the times is theirs (per-token adaLN, arXiv 2512.05964).
+        """
         known, body = self.from_cognitive(condition.cognitive), self.from_body(condition.body).unsqueeze(1)
         constant = torch.cat([known, body, self.from_perceptual(condition.perceptual)], dim=1)
         read = tuple(block.constant(constant) for block in self.blocks)
         signal = functional.silu(self.time(embed_time(times, self.config.dim)) + known + body)  # (B, S, D)
         modulated = tuple(modulation(block.modulate(signal), (0, 1, 0, 0, 1, 0)) for block in self.blocks)
-        return Conditioning(read, modulated, modulation(self.final(signal), (0, 1)))
+        whose = None if given is None else given[:, None, :, None]
+        return Conditioning(read, modulated, modulation(self.final(signal), (0, 1)), whose)
 
-    def prepare_guided(self, condition: Condition, times: Tensor) -> tuple[Conditioning, Conditioning]:
+    def prepare_guided(
+        self, condition: Condition, times: Tensor, given: Tensor | None = None
+    ) -> tuple[Conditioning, Conditioning]:
         """The same for both guidance branches, with the cognitive token and without; and for the first alone."""
         free = condition._replace(cognitive=self.nothing.expand_as(condition.cognitive))
         branches = zip(condition, free, strict=True)
-        both = self.prepare(Condition(*map(torch.cat, branches)), torch.cat([times, times]))
+        twice = None if given is None else torch.cat([given, given])
+        both = self.prepare(Condition(*map(torch.cat, branches)), torch.cat([times, times]), twice)
         return both, both.first(len(times))
 
     def forward(self, noisy: Tensor, given: Conditioning, step: int = 0) -> Tensor:
         """Prediction (B, h, d) for `noisy` (B, h, d) at the `step`-th of the prepared times."""
         x = self.embed(noisy) + self.place
         for block, constant, modulated in zip(self.blocks, given.constant, given.modulation, strict=True):
-            x = block(x, constant, modulated[:, step])
-        shift, scale = given.final[:, step].unbind(1)
+            x = block(x, constant, given.at(modulated, step))
+        shift, scale = given.at(given.final, step).unbind(1)
         return self.out(torch.addcmul(shift, self.norm(x), scale))

@@ -21,7 +21,7 @@ TIME_WIDTH = 256  # of the sinusoidal embedding of diffusion times
 
 @dataclass(frozen=True)
 class InContextConfig:
-    """Sizes; `horizon` actions of `action_dim` numbers. S: 6 x 384 x 4, B: 12 x 768 x 12, L: 24 x 1024 x 16."""
+    """Sizes; `horizon` actions of `action_dim` numbers. `body_dim` 0: the body is not told, as upstream."""
 
     horizon: int = 16
     action_dim: int = 7
@@ -30,16 +30,19 @@ class InContextConfig:
     heads: int = 4
     cognitive_dim: int = 4096
     perceptual_dim: int = 256
+    body_dim: int = 0
 
 
 @dataclass(frozen=True)
 class InContextConditioning:
     """All that stays the same while a chunk is denoised: by layer, keys and values (B, H, N, D / H) of the perceptual
-    tokens; the condition tokens (R * B, S, 1, D) of S denoising steps in R guidance branches."""
+    tokens; the condition tokens (R * B, S, 1, D) of S denoising steps in R guidance branches. `clean` (R * B, h, D) is
+    added to the chunk's tokens, where actions are given clean their time, else 0; None: none is."""
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     tokens: Tensor
+    clean: Tensor | None = None
 
 
 class SelfAttention(nn.Module):
@@ -69,6 +72,11 @@ class PerceptionAttention(nn.MultiheadAttention):
         told = functional.linear(tokens, self.in_proj_weight[dim:], self.in_proj_bias[dim:])
         keys, values = told.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
         return keys, values
+
+    def stick(self) -> None:
+        """Zero what makes queries and keys: neither gets a gradient ever again (upstream's start)."""
+        nn.init.zeros_(self.in_proj_weight[: 2 * self.embed_dim])
+        nn.init.zeros_(self.in_proj_bias[: 2 * self.embed_dim])
 
     def read(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """What `x` (R * B, S, D) reads; all R branches of a chunk read the same tokens."""
@@ -152,39 +160,56 @@ class InContextDiT(nn.Module):
         )
         self.z_embedder = ConditionEmbedder(config.cognitive_dim, dim)
         self.t_embedder = TimestepEncoder(TIME_WIDTH, dim)
+        self.body_embedder = Embedder(config.body_dim, dim) if config.body_dim else None
         self.positional_embedding = nn.Parameter(torch.randn(config.horizon + 1, dim) * dim**-0.5)
         self.blocks = nn.ModuleList(InContextBlock(dim, config.heads) for _ in range(config.layers))
         self.final_layer = FinalLayer(dim, config.action_dim)
         nn.init.zeros_(self.final_layer.linear.weight)
         nn.init.zeros_(self.final_layer.linear.bias)
 
+    def stick(self) -> None:
+        """Start as upstream's expert does, whose perceptual attention never learns where to look (for ablations)."""
+        for block in self.blocks:
+            block.per_attn.stick()
+
     @property
     def nothing(self) -> Tensor:
         """The cognitive token (Dc,) of the unguided branch."""
         return self.z_embedder.uncondition[0]
 
-    def prepare(self, condition: Condition, times: Tensor) -> InContextConditioning:
-        """What the denoising of `times` (B, S) needs of `condition`."""
+    def prepare(self, condition: Condition, times: Tensor, given: Tensor | None = None) -> InContextConditioning:
+        """What the denoising of `times` (B, S) needs of `condition`.
+
+        Where actions are `given` (B, h) clean, the last of the times is theirs: it is told in their own tokens, as the
+        condition token tells that of the rest.
+        """
         perceptual = self.per_token_embedder(condition.perceptual)
         keys, values = zip(*(block.per_attn.constant(perceptual) for block in self.blocks), strict=True)
-        return InContextConditioning(keys, values, self._tokens(condition.cognitive, times))
+        clean = None if given is None else given.unsqueeze(-1) * self.t_embedder(times[:, -1:])
+        return InContextConditioning(keys, values, self._tokens(condition, times), clean)
 
     def prepare_guided(
-        self, condition: Condition, times: Tensor
+        self, condition: Condition, times: Tensor, given: Tensor | None = None
     ) -> tuple[InContextConditioning, InContextConditioning]:
         """The same for both guidance branches, with the cognitive token and without; and for the first alone."""
-        known = self.prepare(condition, times)
-        free = self._tokens(self.nothing.expand_as(condition.cognitive), times)
-        return replace(known, tokens=torch.cat([known.tokens, free])), known
+        known = self.prepare(condition, times, given)
+        free = self._tokens(condition._replace(cognitive=self.nothing.expand_as(condition.cognitive)), times)
+        clean = None if known.clean is None else torch.cat([known.clean, known.clean])
+        return replace(known, tokens=torch.cat([known.tokens, free]), clean=clean), known
 
     def forward(self, noisy: Tensor, given: InContextConditioning, step: int = 0) -> Tensor:
         """Prediction (R * B, h, d) for `noisy` of that shape at the `step`-th of the prepared times."""
-        x = torch.cat([given.tokens[:, step], self.x_embedder(noisy)], dim=1) + self.positional_embedding
+        actions = self.x_embedder(noisy)
+        if given.clean is not None:
+            actions = actions + given.clean
+        x = torch.cat([given.tokens[:, step], actions], dim=1) + self.positional_embedding
         for block, keys, values in zip(self.blocks, given.keys, given.values, strict=True):
             x = block(x, keys, values)
         told: Tensor = self.final_layer(x[:, 1:])
         return told
 
-    def _tokens(self, cognitive: Tensor, times: Tensor) -> Tensor:
-        told: Tensor = (self.z_embedder(cognitive) + self.t_embedder(times)).unsqueeze(2)
-        return told
+    def _tokens(self, condition: Condition, times: Tensor) -> Tensor:
+        told: Tensor = self.z_embedder(condition.cognitive) + self.t_embedder(times)
+        if self.body_embedder is not None:
+            told = told + self.body_embedder(condition.body).unsqueeze(1)
+        return told.unsqueeze(2)

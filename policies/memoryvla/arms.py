@@ -44,4 +44,5 @@ class Swapped:
         self.next += 1
         swapped = other.shifted(obs.t - t)
         swapped.seed, swapped.step = memory.seed, memory.step
+        swapped.running = memory.running  # what this arm is doing, not the other
         return swapped

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from policies.action.dit import DiTConfig
+from policies.action.incontext import InContextConfig
 from policies.action.sampler import SamplerConfig
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
 from policies.memoryvla.normalize import Normalizer
-from policies.memoryvla.policy import MemoryVLAPolicy
+from policies.memoryvla.policy import Joining, MemoryVLAPolicy
 from policies.vlm.nano import NanoConfig
 from robomem.data.durable import replace_file
 from robomem.errors import CheckpointError
@@ -23,6 +24,8 @@ from robomem.memory.bank import BankConfig
 from robomem.memory.compatible import CompatibleConfig
 
 FORMAT = "robomem memoryvla 1"
+KINDS = {kind.__name__: kind for kind in (BankConfig, CompatibleConfig, DiTConfig, InContextConfig)}
+USUAL = {"bank": "BankConfig", "expert": "DiTConfig"}  # parts that come in several kinds
 
 
 def save_checkpoint(
@@ -39,6 +42,7 @@ def save_checkpoint(
     about = {
         "format": FORMAT,
         "config": asdict(model.config),
+        "kinds": {part: type(getattr(model.config, part)).__name__ for part in USUAL},
         "normalizer": asdict(normalizer),
         "made_by": dict(made_by),
     }
@@ -54,7 +58,7 @@ def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
         about = json.loads(metadata["robomem"])
         if about["format"] != FORMAT:
             raise CheckpointError(f"{path} has format '{about['format']}', expected '{FORMAT}'")
-        model = MemoryVLA(_config(about["config"]))
+        model = MemoryVLA(_config(about["config"], about.get("kinds", USUAL)))
         normalizer = Normalizer.of(about["normalizer"])
         made_by = about["made_by"]
     except (KeyError, TypeError, ValueError) as error:
@@ -66,22 +70,17 @@ def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
     return model, normalizer, made_by
 
 
-def load_policy(path: str | Path, kinematics: Kinematics) -> MemoryVLAPolicy:
-    """The policy in a checkpoint file."""
+def load_policy(
+    path: str | Path, kinematics: Kinematics, joining: Joining = "none", pull: float = 5.0
+) -> MemoryVLAPolicy:
+    """The policy in a checkpoint file. Raises CheckpointError, ValueError for a way of joining that it has not."""
     model, normalizer, _ = load_checkpoint(Path(path))
-    return MemoryVLAPolicy(model, normalizer, kinematics)
+    return MemoryVLAPolicy(model, normalizer, kinematics, joining, pull)
 
 
-def _config(values: dict[str, Any]) -> MemoryVLAConfig:
+def _config(values: dict[str, Any], kinds: Mapping[str, str]) -> MemoryVLAConfig:
     encoder = values["encoder"] | {name: tuple(values["encoder"][name]) for name in ("cameras", "channels")}
-    parts = {
-        "encoder": NanoConfig(**encoder),
-        "bank": _bank(values["bank"]),
-        "expert": DiTConfig(**values["expert"]),
-        "sampler": SamplerConfig(**values["sampler"]),
-    }
-    return MemoryVLAConfig(**(values | parts))
-
-
-def _bank(values: dict[str, Any]) -> BankConfig | CompatibleConfig:
-    return BankConfig(**values) if "heads" in values else CompatibleConfig(**values)  # upstream has one head
+    several = {part: KINDS[kind](**values[part]) for part, kind in kinds.items()}
+    return MemoryVLAConfig(
+        **(values | several | {"encoder": NanoConfig(**encoder), "sampler": SamplerConfig(**values["sampler"])})
+    )

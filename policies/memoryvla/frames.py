@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from policies.memoryvla.model import MemoryVLAConfig
-from policies.memoryvla.normalize import on_table, proprioception
+from policies.memoryvla.normalize import displacements, on_table, proprioception
 from policies.vlm.nano import tokenize
 from robomem.control.cameras import Camera
 from robomem.data.durable import write_file
@@ -250,7 +249,7 @@ def _rows(
         "images": _stacked(episode, config)[ticks],
         "proprio": proprioception(measured, episode["joint_pos"], episode["gripper"])[ticks],
         "t": episode["t"][ticks],
-        "actions": _displacements(measured[ticks], wanted[due], episode["wanted"][due, -1]),
+        "actions": displacements(measured[ticks], wanted[due], episode["wanted"][due, -1]),
         "valid": ahead == due,
         "places": on_table(episode["truth/entities"][ticks]),
         "visible": episode["truth/visible"][ticks],
@@ -287,12 +286,3 @@ def _pictures(episode: dict[str, Array], camera: str, config: MemoryVLAConfig) -
     if episode[name].shape[1:] != (size, size, 3):
         raise SpecMismatch(f"camera '{camera}' recorded {episode[name].shape[1:]}, the config expects {size} x {size}")
     return episode[name]
-
-
-def _displacements(tool: Array, wanted: Array, gripper: Array) -> Array:
-    """Actions (F, h, 7) from tool poses (F, 7) to wanted poses (F, h, 7) and gripper (F, h)."""
-    horizon = wanted.shape[1]
-    now = Rotation.from_quat(np.repeat(tool[:, 3:], horizon, axis=0), scalar_first=True)
-    then = Rotation.from_quat(wanted[..., 3:].reshape(-1, 4), scalar_first=True)
-    turn = (then * now.inv()).as_rotvec().reshape(len(tool), horizon, 3)
-    return np.concatenate([wanted[..., :3] - tool[:, None, :3], turn, gripper[..., None]], axis=-1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from policies.action.dit import Condition, DiT, DiTConfig
+from policies.action.incontext import InContextConfig, InContextDiT
 from policies.action.sampler import Sampler, SamplerConfig
 from policies.vlm.nano import NanoConfig, NanoVLM, Points
 from robomem.memory.bank import BankConfig, MemoryBank
@@ -26,7 +27,7 @@ class MemoryVLAConfig:
 
     encoder: NanoConfig = field(default_factory=NanoConfig)
     bank: BankConfig | CompatibleConfig = field(default_factory=BankConfig)
-    expert: DiTConfig = field(default_factory=DiTConfig)
+    expert: DiTConfig | InContextConfig = field(default_factory=DiTConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     action_dt: float = 0.1
     period: float = 0.4
@@ -58,11 +59,16 @@ class MemoryVLA(nn.Module):
         self.config = config
         if config.encoder.tokens < config.entities:
             raise ValueError(f"{config.encoder.tokens} perceptual tokens cannot tell of {config.entities} entities")
+        if config.sampler.max_delay >= config.expert.horizon:
+            raise ValueError(
+                f"max_delay is {config.sampler.max_delay}, expected less than the {config.expert.horizon} actions of a "
+                "chunk"
+            )
         dim = config.encoder.dim
         self.encoder = NanoVLM(config.encoder)
         bank = config.bank
         self.bank = CompatibleMemory(bank) if isinstance(bank, CompatibleConfig) else MemoryBank(bank)
-        self.expert = DiT(config.expert)
+        self.expert = DiT(config.expert) if isinstance(config.expert, DiTConfig) else InContextDiT(config.expert)
         self.entities_of_cognitive = nn.Linear(dim, config.entities * 4)
         self.entity_of_token = nn.Linear(config.encoder.perceptual_dim, 4)
         self.place_of_word = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 FloatArray = NDArray[np.float64]
 SMALLEST = np.array([0.02] * 3 + [0.1] * 3)  # m, rad: what moves less is not blown up
@@ -56,6 +57,21 @@ class Normalizer:
 def proprioception(tool_pose: FloatArray, joint_pos: FloatArray, gripper: FloatArray) -> FloatArray:
     """The network's sense of the body (..., 3 + n + 1): tool position [m], joints [rad], gripper opening 0..1."""
     return np.concatenate([tool_pose[..., :3], joint_pos, gripper[..., None]], axis=-1)
+
+
+def displacements(tool: FloatArray, wanted: FloatArray, gripper: FloatArray) -> FloatArray:
+    """Actions (F, h, 7) from tool poses (F, 7) to wanted poses (F, h, 7) and gripper (F, h)."""
+    horizon = wanted.shape[1]
+    now = Rotation.from_quat(np.repeat(tool[:, 3:], horizon, axis=0), scalar_first=True)
+    then = Rotation.from_quat(wanted[..., 3:].reshape(-1, 4), scalar_first=True)
+    turn = (then * now.inv()).as_rotvec().reshape(len(tool), horizon, 3)
+    return np.concatenate([wanted[..., :3] - tool[:, None, :3], turn, gripper[..., None]], axis=-1)
+
+
+def poses(tool: FloatArray, actions: FloatArray) -> FloatArray:
+    """Where `actions` (h, 7) bring the tool from its pose (7,), (h, 7)."""
+    turned = Rotation.from_rotvec(actions[:, 3:6]) * Rotation.from_quat(tool[3:], scalar_first=True)
+    return np.concatenate([tool[:3] + actions[:, :3], turned.as_quat(scalar_first=True)], axis=1)
 
 
 def on_table(pos: FloatArray) -> FloatArray:

@@ -83,8 +83,20 @@ def choices_of(command: str) -> dict[str, list[str]]:
         if isinstance(entry, str):
             choices |= choices_of(entry) if entry != "_self_" else {}
             continue
-        for group in map(str, entry):
-            choices[group] = sorted(path.stem for path in (CONF / group.split("@")[0]).glob("*.yaml"))
+        for group, name in entry.items():
+            choices |= _choices_within(str(group), name)
+    return choices
+
+
+def _choices_within(group: str, name: str) -> dict[str, list[str]]:
+    """The names in `group`, and what its file `name` chooses from in turn, by the words that choose it."""
+    folder, _, package = group.partition("@")
+    choices = {group: sorted(path.stem for path in (CONF / folder).glob("*.yaml"))}
+    file: Any = OmegaConf.load(CONF / folder / f"{name}.yaml")
+    for entry in file.get("defaults", ()):
+        for inner, its in entry.items() if not isinstance(entry, str) else ():
+            inside, _, place = str(inner).removeprefix("/").partition("@")
+            choices |= _choices_within(f"{inside}@{package or folder}.{place}", its)
     return choices
 
 
@@ -122,7 +134,7 @@ def _check_words(command: str, overrides: Sequence[str]) -> None:
 def require_at_least(settings: Any, **least: float) -> None:
     """Raises ValueError at the first of the named settings that is below its `least`."""
     for name, bound in least.items():
-        if getattr(settings, name) < bound:
+        if not getattr(settings, name) >= bound:
             raise ValueError(f"{name} is {getattr(settings, name)}, expected {bound} or more")
 
 

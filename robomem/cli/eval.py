@@ -39,9 +39,10 @@ class Settings:
     minutes: float | None
     stories: int
     max_chunk_age_s: float
+    delay_s: float
 
     def __post_init__(self) -> None:
-        require_at_least(self, episodes=1, seed=0, workers=1, stories=0)
+        require_at_least(self, episodes=1, seed=0, workers=1, stories=0, delay_s=0)
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"minutes is {self.minutes}, expected more than 0, or null for no limit")
         require_above_zero(self, "max_chunk_age_s")
@@ -64,7 +65,7 @@ class Settings:
     @property
     def parts(self) -> dict[str, Any]:
         """What a worker builds."""
-        names = ("tasks", "arms", "robot", "kinematics", "policies")
+        names = ("tasks", "arms", "robot", "kinematics", "policies", "delay_s")
         return {name: getattr(self, name) for name in names}
 
 
@@ -140,7 +141,7 @@ def fingerprint(settings: Settings, task: str, arm: str) -> str:
     every file they name (weights, the robot's geometry)."""
     policy = settings.policies[settings.arms[arm]["policy"]]
     parts = [settings.tasks[task], settings.arms[arm], policy, settings.robot, settings.kinematics]
-    sha256 = hashlib.sha256(json.dumps([*parts, settings.max_chunk_age_s]).encode())
+    sha256 = hashlib.sha256(json.dumps([*parts, settings.max_chunk_age_s, settings.delay_s]).encode())
     for named in (value for part in parts for value in part.values() if isinstance(value, str)):
         if Path(named).is_file():
             sha256.update(Path(named).read_bytes())

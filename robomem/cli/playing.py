@@ -51,7 +51,7 @@ class _Pair:
         geometry = _shared(json.dumps(parts["kinematics"]))
         policy = _policy(json.dumps(parts["policies"][chosen["policy"]]), json.dumps(parts["kinematics"]))
         memory = build(chosen["memory"], **self._given(chosen, seed))
-        inference = InlineInference(policy, policy.period, arm=memory)
+        inference = InlineInference(policy, policy.period, arm=memory, delay_s=parts["delay_s"])
         teller = Storyteller(robot, inference) if story else None
         sinks = [teller] if teller else []
         outcome = run_episode(Session(robot, geometry, inference, "policy"), seed, sinks, self._max_chunk_age_s)

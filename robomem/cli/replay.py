@@ -106,7 +106,8 @@ def _before_the_policy(
 
     kinematics = build(settings.kinematics)
     policy = build(settings.policy, kinematics=kinematics)
-    inference = InlineInference(policy, policy.period)
+    late_s = info.get("inference", {}).get("delay_s", 0.0)
+    inference = InlineInference(policy, policy.period, delay_s=late_s)
     frames = replay(
         recorded, info["instruction"], inference, info["robot"]["hz"], max_chunk_age_s=settings.max_chunk_age_s,
         kinematics=kinematics, seed=info["seed"],

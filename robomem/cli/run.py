@@ -56,7 +56,8 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
         clock = PacedClock(session.robot) if settings.realtime else None
         outcome = run_episode(session, settings.seed, [recorder, frames, teller], settings.max_chunk_age_s, clock)
         instruction = session.robot.task.instruction
-        made_by = {"command": "run", "commit": commit(), "robot": settings.robot, "policy": settings.policy}
+        parts = {"robot": settings.robot, "policy": settings.policy, "inference": settings.inference}
+        made_by = {"command": "run", "commit": commit(), **parts}
         about = {"task": name, "seed": settings.seed, "instruction": instruction, **outcome.as_summary()}
         episode = recorder.finish({**about, **made_by})
     facts = {"seed": str(settings.seed), "actions": outcome.actions_sha256[:16], "commit": str(commit())}

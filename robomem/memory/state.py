@@ -12,9 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from robomem.errors import CheckpointError
+from robomem.errors import CheckpointError, InvalidChunk
 from robomem.memory.entries import Entries
-from robomem.types import Image
+from robomem.types import ActionChunk, Image
+
+CHUNK_ARRAYS = ("t", "values", "gripper")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +35,16 @@ class MemoryEntry:
 class MemoryState:
     """What is remembered of B sessions, in one bank or in several that merge apart.
 
-    `seed` and `step` fix the sampling noise.
+    `seed` and `step` fix the sampling noise. `running` is what was last promised to do, in session 0, and `delay_s` [s]
+    how long after an observation its chunk takes over, as who runs the policy knows it: a new chunk can join the old.
     """
 
     banks: tuple[Entries, ...]
     seed: int = 0
     step: int = 0
     thumbnails: tuple[Image | None, ...] = ()  # one a slot of the first bank, session 0; None of one never filled
+    running: ActionChunk | None = None
+    delay_s: float = 0.0
 
     @property
     def length(self) -> Tensor:
@@ -49,7 +54,7 @@ class MemoryState:
     def reset(self) -> None:
         """Forget everything; the noise starts again as well."""
         self.banks = tuple(held.forgotten() for held in self.banks)
-        self.step, self.thumbnails = 0, ()
+        self.step, self.thumbnails, self.running = 0, (), None
 
     def fork(self) -> Self:
         """An independent copy."""
@@ -69,8 +74,9 @@ class MemoryState:
             setattr(self, f.name, getattr(other, f.name))
 
     def shifted(self, dt: float) -> Self:
-        """A copy whose entries happened `dt` [s] later."""
-        return replace(self, banks=tuple(held.shifted(dt) for held in self.banks))
+        """A copy of what happened, and was promised, `dt` [s] later."""
+        running = self.running and replace(self.running, t=self.running.t + dt)
+        return replace(self, banks=tuple(held.shifted(dt) for held in self.banks), running=running)
 
     def picture(self, seen: Image) -> None:
         """Note what the camera saw at the last write; an entry that was merged keeps the picture it began with."""
@@ -108,7 +114,10 @@ class MemoryState:
             if picture is not None
         }
         about: dict[str, Any] = {"seed": self.seed, "step": self.step, "thumbnails": len(self.thumbnails)}
-        about |= {"banks": [(held.sizes, held.derived) for held in self.banks]}
+        about |= {"banks": [(held.sizes, held.derived) for held in self.banks], "delay_s": self.delay_s}
+        if (chunk := self.running) is not None:
+            about |= {"running": {"space": chunk.space, "context_version": chunk.context_version}}
+            tensors |= {f"running.{name}": torch.from_numpy(np.array(getattr(chunk, name))) for name in CHUNK_ARRAYS}
         save_file(tensors, path, metadata={"memory": json.dumps(about)})
 
     @classmethod
@@ -124,8 +133,12 @@ class MemoryState:
                     for k, (sizes, derived) in enumerate(about["banks"])
                 )
                 thumbnails = tuple(None if picture is None else picture.numpy() for picture in pictures)
-                return cls(banks, about["seed"], about["step"], thumbnails)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+                running = None
+                if "running" in about:
+                    arrays = {name: tensors[f"running.{name}"].numpy() for name in CHUNK_ARRAYS}
+                    running = ActionChunk(**arrays, **about["running"])
+                return cls(banks, about["seed"], about["step"], thumbnails, running, about.get("delay_s", 0.0))
+        except (SafetensorError, InvalidChunk, KeyError, TypeError, ValueError, OSError) as error:
             raise CheckpointError(f"{path} is not a saved memory: {error}") from None
 
 

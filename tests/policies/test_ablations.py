@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from torch import nn
 
+from policies.action.dit import Condition
+from policies.action.incontext import InContextConfig, InContextDiT
 from policies.memoryvla.batches import Batches
 from policies.memoryvla.checkpoint import load_checkpoint
 from policies.memoryvla.frames import prepare
@@ -101,3 +104,19 @@ def test_a_group_is_frames_of_one_episode_in_order(tmp_path: Path) -> None:
     gaps = np.concatenate([np.diff(roll) for roll in rolls])
     assert gaps.min() >= 1 and len(set(gaps.tolist())) > 3  # irregular, and never back
     assert all(len(set(batches.episode[roll].tolist())) == 1 for roll in rolls)
+
+
+def test_upstream_s_expert_can_be_stuck_as_upstream_s() -> None:
+    torch.manual_seed(0)
+    expert = InContextDiT(InContextConfig(horizon=4, layers=1, dim=16, heads=2, cognitive_dim=8, perceptual_dim=6))
+    nn.init.normal_(expert.final_layer.linear.weight)
+    expert.stick()
+    tokens = torch.randn(1, 5, 6)
+    condition = Condition(torch.randn(1, 1, 8), tokens, torch.zeros(1, 0))
+    mixed = condition._replace(perceptual=tokens.mean(dim=1, keepdim=True).expand(-1, 5, -1))
+    noisy, times = torch.randn(1, 4, 7), torch.tensor([[3.0]])
+    told = [expert(noisy, expert.prepare(of, times)) for of in (condition, mixed)]
+    assert torch.allclose(*told, atol=1e-5)  # whatever the tokens, only their mean is seen
+    told[0].sum().backward()
+    of_queries_and_keys = expert.blocks[0].per_attn.in_proj_weight.grad[:32]
+    assert not of_queries_and_keys.any()

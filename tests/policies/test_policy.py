@@ -9,7 +9,7 @@ import torch
 from policies.memoryvla.arms import Blank, Kept, Swapped
 from policies.memoryvla.model import MemoryVLA
 from policies.memoryvla.normalize import Normalizer
-from policies.memoryvla.policy import MemoryVLAPolicy
+from policies.memoryvla.policy import Joining, MemoryVLAPolicy
 from robomem.memory.state import MemoryState
 from robomem.types import Context, Observation
 from tests.contracts import SavedMemoryContract
@@ -18,12 +18,12 @@ from tests.policies.demonstrations import REST, SMALL, panda
 NORMALIZER = Normalizer((0.0,) * 11, (1.0,) * 11, ((0.1,) * 3 + (0.2,) * 3,) * 4)
 
 
-def make_policy() -> MemoryVLAPolicy:
+def make_policy(joining: Joining = "none", max_delay: int = 0) -> MemoryVLAPolicy:
     torch.manual_seed(0)
-    model = MemoryVLA(SMALL)
+    model = MemoryVLA(replace(SMALL, sampler=replace(SMALL.sampler, max_delay=max_delay)))
     for weight in model.expert.parameters():  # an untrained expert ignores what it is given: its output starts at zero
         torch.nn.init.normal_(weight, std=0.1)
-    return MemoryVLAPolicy(model, NORMALIZER, panda())
+    return MemoryVLAPolicy(model, NORMALIZER, panda(), joining)
 
 
 def look(t: float, seed: int = 0) -> Observation:
@@ -32,10 +32,11 @@ def look(t: float, seed: int = 0) -> Observation:
     return Observation(t, images, REST, np.zeros(7), 0.5)
 
 
+@pytest.mark.parametrize("joining", ["none", "guided", "prefix"])
 class TestContract(SavedMemoryContract):
     @pytest.fixture
-    def policy(self) -> MemoryVLAPolicy:
-        return make_policy()
+    def policy(self, joining: Joining) -> MemoryVLAPolicy:
+        return make_policy(joining, max_delay=3)
 
     @pytest.fixture
     def obs(self) -> Observation:
@@ -110,3 +111,79 @@ def test_the_body_the_policy_was_trained_with_is_the_body_it_accepts() -> None:
     obs = replace(look(0.0), images={name: np.zeros((64, 64, 3), np.uint8) for name in ("front", "wrist")})
     with pytest.raises(Exception, match="the policy expects"):
         make_policy().infer(obs, Context("go"), make_policy().new_memory(0))
+
+
+# --- a new chunk joins the running one ---
+
+
+def test_the_running_chunk_in_the_expert_s_terms_is_the_same_chunk() -> None:
+    policy, memory = make_policy("guided"), MemoryState(())
+    pose = panda().tool_pose(REST)
+    actions = np.random.default_rng(0).normal(size=(4, 7)) * 0.5
+    memory.running = policy._chunk(2.0, pose, actions, version=1)
+    again = policy._running(2.0, 1, pose, memory)
+    assert again is not None and again.known.tolist() == [4]
+    np.testing.assert_allclose(again.actions[0].numpy(), actions, atol=1e-6)
+    moved = panda().tool_pose(REST + 0.1)  # the arm went on: other numbers, the same places
+    there = policy._running(2.1, 1, moved, memory)
+    assert there is not None and there.known.tolist() == [3]
+    back = policy._chunk(2.1, moved, there.actions[0].double().numpy(), version=1)
+    for t in (2.1, 2.15, 2.2, 2.3):
+        (one, grip), (other, its) = back.at(t), memory.running.at(min(t, memory.running.t[-1]))
+        np.testing.assert_allclose(one[:3], other[:3], atol=1e-6)
+        assert abs(one[3:] @ other[3:]) == pytest.approx(1, abs=1e-6) and grip == pytest.approx(its, abs=1e-6)
+
+
+@pytest.mark.parametrize(("delay_s", "promised"), [(0.0, 1), (0.1, 2), (0.15, 3), (0.2, 3), (0.9, 3)])
+def test_promised_is_all_up_to_where_the_new_chunk_takes_over(delay_s: float, promised: int) -> None:
+    policy, memory = make_policy("guided"), MemoryState((), delay_s=delay_s)
+    pose = panda().tool_pose(REST)
+    memory.running = policy._chunk(0.1 + 0.2, pose, np.zeros((4, 7)), version=0)  # a float less than 0.3 + 0.1
+    running = policy._running(0.4, 0, pose, memory)
+    assert running is not None and (running.promised.tolist(), running.known.tolist()) == ([promised], [3])
+
+
+@pytest.mark.parametrize("joining", ["guided", "prefix"])
+@pytest.mark.parametrize("delay_s", [0.0, 0.1])
+def test_where_it_takes_over_a_joining_chunk_is_where_the_arm_was_going(joining: Joining, delay_s: float) -> None:
+    jumps = {}
+    for how in ("none", joining):
+        policy = make_policy(how, max_delay=3)
+        memory = policy.new_memory(0)
+        memory.delay_s = delay_s
+        old = policy.infer(look(0.0), Context("go"), memory)
+        new = policy.infer(look(0.2, seed=1), Context("go"), memory)
+        at = 0.2 + delay_s
+        jumps[how] = np.abs(new.at(at)[0] - old.at(at)[0]).max()
+    assert jumps["none"] > 1e-3 and jumps[joining] < 1e-6
+
+
+@pytest.mark.parametrize("joining", ["guided", "prefix"])
+def test_a_chunk_of_another_context_or_another_time_is_not_joined(joining: Joining) -> None:
+    policy = make_policy(joining, max_delay=3)
+    free, memory = make_policy(max_delay=3), policy.new_memory(0)
+    policy.infer(look(0.0), Context("go", version=1), memory)
+    for obs, version in ((look(0.2, 1), 2), (look(0.9, 1), 1), (look(-5.0, 1), 1)):
+        context, alone = Context("go", version=version), memory.fork()
+        assert np.array_equal(policy.infer(obs, context, memory.fork()).values, free.infer(obs, context, alone).values)
+    joined = policy.infer(look(0.2, 1), Context("go", version=1), memory.fork())
+    assert not np.array_equal(joined.values, free.infer(look(0.2, 1), Context("go", version=1), memory).values)
+
+
+def test_ways_of_joining_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="trained with max_delay=0; without training: guided"):
+        make_policy("prefix")
+    with pytest.raises(ValueError, match="joining is 'blend', expected one of: none, prefix, guided"):
+        make_policy("blend")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="pull is -1"):
+        MemoryVLAPolicy(MemoryVLA(SMALL), NORMALIZER, panda(), "guided", -1.0)
+    with pytest.raises(ValueError, match="max_delay is 4, expected less than the 4 actions of a chunk"):
+        make_policy(max_delay=4)
+
+
+def test_a_swapped_memory_runs_on_with_what_its_own_arm_does() -> None:
+    policy, donor = make_policy("guided"), Kept()
+    watched(policy, donor, 3, seed=50)
+    memory = policy.new_memory(9)
+    own = policy.infer(look(20.0), Context("go"), memory)
+    assert Swapped(donor.history, offset=2)(memory, look(20.4)).running is own

@@ -10,6 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from policies.action.incontext import InContextConfig
 from policies.memoryvla.checkpoint import load_checkpoint, load_policy
 from policies.memoryvla.frames import prepare, prepare_glances
 from policies.memoryvla.train import TrainConfig, train
@@ -76,6 +77,25 @@ def test_the_checkpoint_runs_and_says_what_made_it(tmp_path: Path) -> None:
     images = {name: np.zeros((32, 32, 3), np.uint8) for name in ("front", "wrist")}
     chunk = policy.infer(Observation(1.0, images, REST, np.zeros(7), 1.0), Context("go"), policy.new_memory(0))
     assert chunk.values.shape == (4, 7) and chunk.t.tolist() == pytest.approx([1.0, 1.1, 1.2, 1.3])
+
+
+def test_every_expert_and_objective_trains_runs_and_joins(tmp_path: Path) -> None:
+    sizes = {"horizon": 4, "dim": 32, "heads": 2, "layers": 1, "cognitive_dim": 50, "perceptual_dim": 16}
+    experts = (SMALL.expert, InContextConfig(**sizes, body_dim=11))
+    data = stores(tmp_path / "demos")
+    images = {name: np.zeros((32, 32, 3), np.uint8) for name in ("front", "wrist")}
+    for expert, predicts in zip(experts, ("flow", "epsilon"), strict=True):
+        sampler = replace(SMALL.sampler, predicts=predicts, max_delay=2)
+        config = replace(CONFIG, model=replace(SMALL, expert=expert, sampler=sampler))
+        path = train(config, data, panda(), tmp_path / predicts, {}, prepared=tmp_path / "frames")
+        assert load_checkpoint(path)[0].config == config.model
+        policy = load_policy(path, panda(), joining="prefix")
+        memory = policy.new_memory(0)
+        for t in (1.0, 1.2):
+            old = memory.running
+            chunk = policy.infer(Observation(t, images, REST, np.zeros(7), 1.0), Context("go"), memory)
+            assert np.isfinite(chunk.values).all()
+        assert old is not None and np.allclose(chunk.at(1.2)[0], old.at(1.2)[0], atol=1e-6)
 
 
 def test_a_run_takes_over_the_encoder_of_another(tmp_path: Path) -> None:

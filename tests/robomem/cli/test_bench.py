@@ -8,6 +8,7 @@ import torch
 from robomem.cli.contests import NotTheSame, Settings, run
 from robomem.cli.main import main
 from tests.robomem.cli.call import summary_of
+from tests.robomem.cli.random_policy import save_random_policy
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,9 @@ from tests.robomem.cli.call import summary_of
         (["policy", "seed=-1"], "seed is -1, expected 0 or more"),
         (["memory", "growth=10"], "growth is 10, expected 200 or more"),
         (["data", "seconds=0"], "seconds is 0.0, expected a finite number above 0"),
-        (["polizy"], "no bench 'polizy'; known: data, memory, policy, sampler"),
+        (["joining", "joinings=[prefix]", "episodes=1"], "trained with max_delay=0; without training: guided"),
+        (["joining", "delay_s=-1"], "delay_s is -1.0, expected 0 or more"),
+        (["polizy"], "no bench 'polizy'; known: data, joining, memory, policy, sampler"),
     ],
 )
 def test_bad_input_gets_one_line(
@@ -68,3 +71,13 @@ def test_what_is_not_the_same_is_not_compared() -> None:
     settings = Settings({"odd": {"_target_": f"{__name__}.differing"}}, rounds=1, threads=1, seed=0)
     with pytest.raises(NotTheSame, match=r"^odd: the plain way and ours differ by 1.0e-03 of the largest number$"):
         run(settings)
+
+
+def test_where_a_joining_chunk_takes_over_there_is_no_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.tasks.push_buttons.PushButtons.max_s", 1.5)
+    path = save_random_policy(tmp_path / "policy.safetensors")
+    assert main(["bench", "joining", f"policy.path={path}", "episodes=1", f"out={tmp_path}"]) == 0
+    joinings = summary_of(tmp_path)["joinings"]
+    assert joinings["none"]["takeovers"] == joinings["guided"]["takeovers"] > 0
+    assert joinings["none"]["jump_mm"]["median"] > 0.1 and joinings["guided"]["jump_mm"]["p99"] < 1e-3
+    assert joinings["guided"]["acceleration"]["p99"] > 0

@@ -101,6 +101,8 @@ def test_an_arm_that_keeps_nothing_cannot_give_it(words: list[str], monkeypatch:
         ("robot.disturbance=0.01", set(ARMS)),
         ("kinematics.mjcf=x", set(ARMS)),
         ("max_chunk_age_s=1", set(ARMS)),
+        ("delay_s=0.2", set(ARMS)),
+        ("policies.trained.joining=guided", {"memory", "blank", "swapped"}),
         ("workers=1", set()),
         ("tasks.guess_where._target_=x", set()),
     ],

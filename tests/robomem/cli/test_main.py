@@ -48,7 +48,7 @@ def test_help_lists_inherited_settings_and_every_setting_once(capsys: pytest.Cap
     assert main(["demo", "--help"]) == 0
     settings = capsys.readouterr().out.split("settings:\n")[1].splitlines()
     assert [line.split(":")[0].strip() for line in settings] == [
-        "out", "episodes", "seed", "workers", "minutes", "stories", "max_chunk_age_s",
+        "out", "episodes", "seed", "workers", "minutes", "stories", "max_chunk_age_s", "delay_s",
     ]  # fmt: skip
     assert "  minutes: 3.5 " in settings[4]
     assert main(["collect", "--help"]) == 0

@@ -75,6 +75,8 @@ def test_a_replay_names_the_first_difference(ran: Path, tmp_path: Path, field: s
         (["run", "policy.path={torn}"], "torn.safetensors"),
         (["run", "policy.path={checkpoint}", "robot.image_size=32"], "the policy expects (64, 64, 3)"),
         (["run", "policy.path={checkpoint}", "inference=threaded"], "it needs realtime=true"),
+        (["run", "policy.path={checkpoint}", "policy.joining=blend"], "expected one of: none, prefix, guided"),
+        (["run", "policy.path={checkpoint}", "inference.delay_s=-1"], "delay_s is -1, expected a finite time"),
         (["run", "max_chunk_age_s=inf"], "max_chunk_age_s is inf, expected a finite number above 0"),
         (["run", "seed=-1"], "seed is -1, expected 0 or more"),
         (["replay", "store=x", "episode=-1"], "episode is -1, expected 0 or more"),
@@ -99,6 +101,20 @@ def test_bad_input_gets_one_line(
     err = capfd.readouterr().err
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_run_whose_chunks_come_late_and_join_replays_to_the_bit(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.tasks.push_buttons.PushButtons.max_s", 2.0)
+    joining = [f"policy.path={checkpoint}", "policy.joining=guided"]
+    late = ["inference.delay_s=0.2", f"out={tmp_path / 'run'}"]
+    assert main(["run", "task=push_buttons", "seed=3", *joining, *late]) == 0
+    again = ["replay", f"store={tmp_path / 'run'}", "against=policy", f"out={tmp_path / 'again'}"]
+    assert main([*again, *joining]) == 0
+    assert summary_of(tmp_path / "again")["first_difference"] is None
+    assert main([*again, joining[0]]) == 0
+    assert summary_of(tmp_path / "again")["first_difference"]["field"] == "wanted.joint_pos"
 
 
 def test_a_policy_on_its_own_thread_keeps_up_with_real_time(checkpoint: Path, tmp_path: Path) -> None:

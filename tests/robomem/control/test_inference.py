@@ -4,7 +4,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def eventually[T](ask: Callable[[], T | None]) -> T:
 # --- inline ---
 
 
-def inline(policy: NotingPolicy, **options: Callable[[Notes, Observation], Notes]) -> InlineInference[Notes]:
+def inline(policy: NotingPolicy, **options: Any) -> InlineInference[Notes]:
     inference = InlineInference(policy, PERIOD, **options)
     inference.start(3)
     return inference
@@ -139,6 +140,86 @@ def test_inline_what_the_policy_raises_comes_out_of_take() -> None:
     inference.submit(obs_at(0.0), CONTEXT)
     with pytest.raises(Exception, match="2 joints; trained with: 3"):
         inference.take()
+
+
+def test_inline_a_chunk_comes_late_by_the_delay_and_nothing_is_inferred_meanwhile() -> None:
+    policy = NotingPolicy()
+    inference = inline(policy, delay_s=0.2)
+    taken = {}
+    for k in range(13):
+        inference.submit(obs_at(0.05 * k), CONTEXT)
+        if (chunk := inference.take()) is not None:
+            taken[k] = float(chunk.t[0])
+    assert taken == {4: 0.0, 9: pytest.approx(0.25)}
+    assert [t for t, _ in policy.asked] == pytest.approx([0.0, 0.25, 0.5])
+
+
+def test_inline_a_chunk_that_is_coming_ends_with_its_episode() -> None:
+    inference = inline(NotingPolicy(), delay_s=0.2)
+    inference.submit(obs_at(0.0), CONTEXT)
+    assert inference.take() is None
+    inference.start(4)
+    inference.submit(obs_at(9.0), CONTEXT)
+    assert inference.take() is None
+    inference.submit(obs_at(9.2), CONTEXT)
+    chunk = inference.take()
+    assert chunk is not None and chunk.t[0] == 9.0
+
+
+@dataclass
+class DelayedNotes(Notes):
+    """A memory that is told of the delay."""
+
+    delay_s: float = 0.0
+
+
+class Listening(NotingPolicy):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[float] = []
+
+    def new_memory(self, seed: int) -> DelayedNotes:
+        return DelayedNotes(seed)
+
+    def infer(self, obs: Observation, context: Context, memory: Notes) -> ActionChunk:
+        assert isinstance(memory, DelayedNotes)
+        self.told.append(memory.delay_s)
+        return super().infer(obs, context, memory)
+
+
+def test_a_policy_is_told_how_late_its_chunks_come() -> None:
+    policy = Listening()
+    inference = inline(policy, delay_s=0.1)
+    for k in range(6):
+        inference.submit(obs_at(0.1 * k), CONTEXT)
+        inference.take()
+    assert policy.told == [0.1, 0.1]
+
+
+def test_on_a_thread_the_delay_is_the_longest_measured() -> None:
+    policy = Listening()
+    inference = ThreadedInference(policy, PERIOD)
+    inference.start(0)
+    for begun, taken in ((0.0, 0.2), (0.25, 0.3), (0.5, 0.9), (1.0, 1.0)):
+        inference.submit(obs_at(begun), CONTEXT)
+        assert inference._running is not None
+        inference._running.result(LONG)
+        inference.submit(obs_at(taken), CONTEXT)
+        assert inference.take() is not None
+    assert policy.told == pytest.approx([0.0, 0.2, 0.2, 0.4])  # of those at 0.0, 0.25, 0.5 and 0.9
+    inference.start(1)  # another episode measures anew
+    inference.submit(obs_at(0.0), CONTEXT)
+    eventually(inference.take)
+    assert policy.told[-1] == 0.0
+    inference.stop()
+
+
+@pytest.mark.parametrize("delay_s", [-0.1, math.nan, math.inf])
+def test_a_delay_that_is_not_a_time_is_an_error(delay_s: float) -> None:
+    with pytest.raises(ValueError, match=r"delay_s is .*, expected a finite time of 0 s or more"):
+        InlineInference(NotingPolicy(), PERIOD, delay_s=delay_s)
 
 
 @pytest.mark.parametrize("kind", [InlineInference, ThreadedInference])

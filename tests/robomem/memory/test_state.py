@@ -9,6 +9,7 @@ import torch
 from robomem.errors import CheckpointError
 from robomem.memory.bank import BankConfig, MemoryBank
 from robomem.memory.state import MemoryState
+from robomem.types import ActionChunk
 
 CONFIG = BankConfig(slots=4, tokens=3, perceptual_dim=8, cognitive_dim=16, heads=2)
 
@@ -50,6 +51,26 @@ def test_save_and_load_are_exact(tmp_path: Path) -> None:
         assert mine.start == theirs.start and mine.count == theirs.count
         assert mine.thumbnail is not None and theirs.thumbnail is not None
         assert np.array_equal(mine.thumbnail, theirs.thumbnail)
+
+
+def promise(t: float = 1 / 3) -> ActionChunk:
+    poses = np.tile([0.1, 1 / 7, 0.3, 1.0, 0.0, 0.0, 0.0], (2, 1))
+    return ActionChunk([t, t + 0.1], poses, "tool_pose", [0.0, 1.0], context_version=3)
+
+
+def test_what_is_promised_is_saved_exactly_moved_in_time_and_forgotten(tmp_path: Path) -> None:
+    state = filled(3)
+    state.running, state.delay_s = promise(), 1 / 7
+    state.save(tmp_path / "memory.safetensors")
+    again = MemoryState.load(tmp_path / "memory.safetensors")
+    assert again.running is not None and again.delay_s == state.delay_s
+    for name in ("t", "values", "gripper"):
+        assert np.array_equal(getattr(again.running, name), getattr(promise(), name))
+    assert (again.running.space, again.running.context_version) == ("tool_pose", 3)
+    later = again.shifted(10.0)
+    assert later.running is not None and later.running.t.tolist() == (promise().t + 10).tolist()
+    again.reset()
+    assert again.running is None and state.running is not None
 
 
 def test_an_empty_memory_saves_and_loads(tmp_path: Path) -> None:
