@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,24 @@ from policies.memoryvla.plain import Entry, Expert, denoise, keep, remember
 from robomem.memory.bank import BankConfig, MemoryBank
 from robomem.memory.compatible import CompatibleConfig, CompatibleMemory
 from robomem.memory.state import MemoryState
+from robomem.report.roofline import Work
 
 STEPS, GUIDANCE = 10, 1.5
 COGNITIVE, PERCEPTUAL = 4096, (256, 256)  # width of the token; tokens and their width
 
+FLOAT = 4  # bytes
 Ways = dict[str, Callable[[], Tensor]]
 
 
-def guided_sample(layers: int, dim: int, heads: int, seed: int) -> Ways:
+class Contest(NamedTuple):
+    """Ways to compute the same, "plain" and "ours" among them, and the weights that ours must at least read."""
+
+    ways: Ways
+    works: list[Work]
+    close: float = 1e-4  # of the largest number, what both may differ by
+
+
+def guided_sample(layers: int, dim: int, heads: int, seed: int) -> Contest:
     """A chunk denoised in ten guided steps."""
     torch.manual_seed(seed)
     dit = drawn(InContextDiT(InContextConfig(layers=layers, dim=dim, heads=heads)))
@@ -34,7 +45,9 @@ def guided_sample(layers: int, dim: int, heads: int, seed: int) -> Ways:
         return torch.inference_mode()(lambda: denoise(net, noise, cognitive, perceptual, STEPS, GUIDANCE))
 
     ours = torch.inference_mode()(lambda: sampler.denoise(dit, condition, noise))
-    return {"plain": plainly(net), "lean": plainly(net._replace(lean=True)), "ours": ours}
+    of_blocks = sum(weight.numel() for weight in dit.blocks.parameters())
+    works = [Work(of_blocks, 2 * (dit.config.horizon + 1), STEPS, FLOAT)]
+    return Contest({"plain": plainly(net), "lean": plainly(net._replace(lean=True)), "ours": ours}, works)
 
 
 class MemoryContest:
@@ -63,6 +76,17 @@ class MemoryContest:
         """Of both kinds."""
         kinds = {"compatible": self.compatible, "native": self.native}
         return {kind: sum(weight.numel() for weight in bank.parameters()) for kind, bank in kinds.items()}
+
+    @property
+    def works(self) -> dict[str, list[Work]]:
+        """What a step with the shorter memory must read, by kind."""
+        c = self.native.config
+        both = self.compatible.cognitive_bank, self.compatible.perceptual_bank
+        of_bank = [sum(weight.numel() for weight in bank.parameters()) for bank in both]
+        compatible = [Work(size, n, bytes_each=FLOAT) for size, n in zip(of_bank, (1, c.tokens), strict=True)]
+        shortest = min(int(name.removeprefix("native_L")) for name in self.ways if name.startswith("native"))
+        native = [Work(self.parameters["native"], 1, bytes_each=FLOAT)]
+        return {f"compatible_L{shortest}": compatible, f"native_L{shortest}": native}
 
     @torch.inference_mode()
     def _ways(self, length: int) -> Ways:

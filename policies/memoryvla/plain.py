@@ -47,14 +47,16 @@ def norm(weights: Weights, name: str, x: Tensor, eps: float = 1e-5) -> Tensor:
 
 def sinusoid(t: Tensor, dim: int) -> Tensor:
     """Cosines and sines of `t` (...), (..., dim)."""
-    angle = t.unsqueeze(-1).float() * torch.exp(-math.log(10_000) * torch.arange(dim // 2) / (dim // 2))
+    rate = torch.exp(-math.log(10_000) * torch.arange(dim // 2, device=t.device) / (dim // 2))
+    angle = t.unsqueeze(-1).float() * rate
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
 def embed(weights: Weights, name: str, t: Tensor) -> Tensor:
     """The time embedding `name` of `t` (...), (..., D)."""
-    width = weights[f"{name}.mlp.0.weight"].shape[1]
-    return linear(weights, f"{name}.mlp.2", functional.silu(linear(weights, f"{name}.mlp.0", sinusoid(t, width))))
+    first = weights[f"{name}.mlp.0.weight"]
+    told = functional.silu(linear(weights, f"{name}.mlp.0", sinusoid(t, first.shape[1]).to(first.dtype)))
+    return linear(weights, f"{name}.mlp.2", told)
 
 
 def compress(weights: Weights, visual: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ def remember(weights: Weights, held: list[Entry], x: Tensor) -> Tensor:
     """Fused tokens for `x` (N, D): read `held`, then the gate."""
     if not held:
         return x
-    codes = embed(weights, "timestep_encoder", torch.tensor([entry.t for entry in held]))
+    codes = embed(weights, "timestep_encoder", torch.tensor([entry.t for entry in held], device=x.device))
     values = torch.stack([entry.tokens for entry in held])
     keys, values = (values + codes.unsqueeze(1)).flatten(0, 1), values.flatten(0, 1)
     read = x
@@ -137,7 +139,7 @@ def denoise(net: Expert, x: Tensor, cognitive: Tensor, perceptual: Tensor, steps
     scheduler.set_timesteps(steps)
     both = torch.cat([cognitive, net.weights["z_embedder.uncondition"].unsqueeze(0)])
     for t in scheduler.timesteps:
-        twice = torch.cat([x, x]), t.expand(2), both, perceptual.repeat(2, 1, 1)
+        twice = torch.cat([x, x]), t.to(x.device).expand(2), both, perceptual.repeat(2, 1, 1)
         known, free = predict(net, *twice).chunk(2)
         x = scheduler.step(free + guidance * (known - free), t, x).prev_sample
     return x

@@ -10,7 +10,7 @@ from typing import Any
 
 from robomem.cli.build import build
 from robomem.cli.configuration import require_at_least
-from robomem.cli.contests import difference, race
+from robomem.cli.contests import difference, over_floor, prepare, race
 from robomem.cli.runfolder import RunFolder
 
 WINDOW = 100  # steps whose median is taken
@@ -25,6 +25,7 @@ class Settings:
     growth: int
     sessions: int
     threads: int
+    device: str | None
     seed: int
 
     def __post_init__(self) -> None:
@@ -33,9 +34,7 @@ class Settings:
 
 def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     """Medians and ratios."""
-    import torch
-
-    torch.set_num_threads(settings.threads)
+    device = prepare(settings.threads, settings.device)
     contest = build(settings.memory, seed=settings.seed)
     lengths = sorted(int(name.removeprefix("plain_L")) for name in contest.ways if name.startswith("plain_"))
     off = {
@@ -54,7 +53,12 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     ratios["native_over_compatible"] = ms[f"compatible_{shortest}"] / ms[f"native_{shortest}"]
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.2f}")
+    floors = (
+        {name: over_floor(name, ms[name], works) for name, works in contest.works.items()} if device == "cuda" else {}
+    )
     return {
+        "device": device,
+        "floors": floors,
         "seed": settings.seed,
         "ratios": ratios,
         "ms": ms,

@@ -17,7 +17,7 @@ COMMANDS = {
     "collect": "record demonstrations for training",
     "train": "train a policy on what was collected",
     "convert": "make a checkpoint of MemoryVLA's released code one of ours",
-    "bench": "how fast it is, and how smooth: bench policy, sampler, memory, joining, data",
+    "bench": "how fast it is, and how smooth: bench policy, sampler, memory, published, joining, data",
     "doctor": "what this machine can do, and what to install for the rest",
 }
 
@@ -25,6 +25,7 @@ BENCHES = {
     "policy": "how long a policy step takes",
     "sampler": "how long denoising takes, against upstream's arithmetic",
     "memory": "how long a memory step takes, against upstream's arithmetic",
+    "published": "how long a step of MemoryVLA-7B takes on a GPU, against upstream's arithmetic",
     "joining": "how smoothly new chunks join the running ones",
     "data": "how many random windows of episodes are read a second",
 }

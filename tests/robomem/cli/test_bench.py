@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from robomem.cli.contests import NotTheSame, Settings, run
+from policies.memoryvla.benchmark import Contest
+from robomem.cli.configuration import BadSetting
+from robomem.cli.contests import NotTheSame, Settings, over_floor, prepare, run
 from robomem.cli.main import main
+from robomem.report.roofline import Work
 from tests.robomem.cli.call import summary_of
 from tests.robomem.cli.random_policy import save_random_policy
 
@@ -21,7 +24,7 @@ from tests.robomem.cli.random_policy import save_random_policy
         (["data", "seconds=0"], "seconds is 0.0, expected a finite number above 0"),
         (["joining", "joinings=[prefix]", "episodes=1"], "trained with max_delay=0; without training: guided"),
         (["joining", "delay_s=-1"], "delay_s is -1.0, expected 0 or more"),
-        (["polizy"], "no bench 'polizy'; known: data, joining, memory, policy, sampler"),
+        (["polizy"], "no bench 'polizy'; known: data, joining, memory, policy, published, sampler"),
     ],
 )
 def test_bad_input_gets_one_line(
@@ -63,14 +66,27 @@ def test_a_memory_step_is_timed_against_the_plain_way(tmp_path: Path) -> None:
     assert 0 < summary["parameters"]["native"] < summary["parameters"]["compatible"]
 
 
-def differing(seed: int) -> dict[str, object]:
-    return {"plain": lambda: torch.ones(2), "ours": lambda: torch.tensor([1.0, 1.001])}
+def differing(seed: int) -> Contest:
+    return Contest({"plain": lambda: torch.ones(2), "ours": lambda: torch.tensor([1.0, 1.001])}, [])
 
 
 def test_what_is_not_the_same_is_not_compared() -> None:
-    settings = Settings({"odd": {"_target_": f"{__name__}.differing"}}, rounds=1, threads=1, seed=0)
+    settings = Settings({"odd": {"_target_": f"{__name__}.differing"}}, rounds=1, threads=1, device="cpu", seed=0)
     with pytest.raises(NotTheSame, match=r"^odd: the plain way and ours differ by 1.0e-03 of the largest number$"):
         run(settings)
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadSetting, match="torch sees no GPU: robomem doctor"):
+        prepare(threads=1, device="cuda")
+    assert prepare(threads=1, device=None) == "cpu"
+
+
+def test_how_far_a_gpu_is_from_what_it_could_do_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    floor = over_floor("a step", 3.0, [Work(6_476_000_000, 286)])
+    assert floor["floor_ms"] == pytest.approx(4.689, abs=1e-3) and floor["over_floor"] == pytest.approx(0.64, abs=1e-3)
+    assert capsys.readouterr().out.startswith("a step: 0.64 times the 4.69 ms")
 
 
 def test_where_a_joining_chunk_takes_over_there_is_no_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
