@@ -46,11 +46,11 @@ MADE: dict[str, HuggingFaceEncoder] = {}
 
 
 def encoder(folder: str, **settings: object) -> HuggingFaceEncoder:
-    """A new one; read from disk once."""
+    """A new one; read from disk once, and its processor, which never changes, shared."""
     key = repr((folder, sorted(settings.items())))
     if key not in MADE:
         MADE[key] = HuggingFaceEncoder(folder, **{"views": 2, "dtype": "float32", **settings})  # type: ignore[arg-type]
-    return copy.deepcopy(MADE[key])
+    return copy.deepcopy(MADE[key], {id(MADE[key].processor): MADE[key].processor})
 
 
 def pictures(batch: int = 2, seed: int = 0, height: int = 32) -> Tensor:
