@@ -1,7 +1,7 @@
 """Upstream's encoder: its arithmetic, its names, what is saved and what is loaded."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from torchvision import transforms
 from transformers import LlamaConfig, LlamaModel
 
 from policies.vlm import prismatic
-from policies.vlm.prismatic import DINO, SIGLIP, PrismaticConfig, PrismaticVLM, read_config, renamed, resized
+from policies.vlm.prismatic import DINO, FORMAT, SIGLIP, PrismaticConfig, PrismaticVLM, read_config, renamed, resized
 from robomem.errors import CheckpointError
 from tests.policies.vlm.tiny import tokenizer
 
@@ -257,6 +257,9 @@ def test_what_is_no_prismatic_is_named(tmp_path: Path, damage: str, said: str) -
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
     if damage == "one tower":
         save_openvla(tmp_path, timm_model_ids=["vit_so400m_patch14_siglip_224"])
+    if damage == "other sizes":
+        other = replace(SMALL, dino={**SMALL.dino, "embed_dim": 16})
+        (tmp_path / "config.json").write_text(json.dumps({"format": FORMAT, **asdict(other)}))
     if damage == "no weights":
         for file in tmp_path.glob("*.safetensors"):
             file.unlink()
