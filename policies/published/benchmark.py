@@ -12,7 +12,7 @@ from policies.action.incontext import InContextConfig
 from policies.memoryvla.benchmark import Contest
 from policies.memoryvla.plain import Entry, Expert, compress, denoise, keep, remember
 from policies.published.actions import ActionRange
-from policies.published.capture import CapturedStep
+from policies.published.capture import CapturedStep, compile_blocks
 from policies.published.checkpoint import DTYPES, Description
 from policies.published.model import Held, Published, PublishedConfig
 from policies.published.policy import Deployment, PublishedPolicy
@@ -50,6 +50,7 @@ def random_policy(
     image_size: int,
     dtype: str,
     device: str | None,
+    compiled: bool,
     graphs: bool,
     path: None = None,
     seed: int = 0,
@@ -58,7 +59,8 @@ def random_policy(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = random_model(encoder, expert, patches, slots, dtype, device, seed)
     unit = ActionRange((-1.0,) * 7, (1.0,) * 7, (True,) * 6 + (False,))
-    deployment = Deployment(image_size=image_size, executed=model.config.expert.horizon // 2, graphs=graphs)
+    executed = model.config.expert.horizon // 2
+    deployment = Deployment(image_size=image_size, executed=executed, compiled=compiled, graphs=graphs)
     return PublishedPolicy(model, unit, deployment, kinematics)
 
 
@@ -92,12 +94,13 @@ def step(
     image_size: int,
     words: int,
     dtype: str,
+    compiled: bool,
     seed: int,
 ) -> Contest:
     """One step with full banks, one picture and an instruction of so many `words`.
 
     "plain" computes memory and chunk as upstream's modules do, nothing kept; "eager" is ours as Python calls it, "ours"
-    on a GPU replayed from CUDA graphs.
+    with its repeated layers `compiled`, or not, and on a GPU replayed from CUDA graphs.
     """
     device = torch.get_default_device().type
     model = random_model(encoder, expert, patches, slots, dtype, device, seed)
@@ -131,9 +134,25 @@ def step(
     def once(take: Callable[..., tuple[Tensor, Held]]) -> Callable[[], Tensor]:
         return torch.inference_mode()(lambda: take(now, read, held, when, noise)[0])
 
+    if compiled:
+        compile_blocks(model)
     ours = CapturedStep(model) if device == "cuda" else model.step
-    ways = {"plain": torch.inference_mode()(plain), "eager": once(model.step), "ours": once(ours)}
+    ways = {
+        "plain": uncompiled(torch.inference_mode()(plain)),
+        "eager": uncompiled(once(model.step)),
+        "ours": once(ours),
+    }
     return Contest(ways, works(model, 1 + patches + words), CLOSE[dtype])
+
+
+def uncompiled(way: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The same, with what was compiled called as it was written."""
+
+    def run() -> Tensor:
+        with torch.compiler.set_stance("force_eager"):
+            return way()
+
+    return run
 
 
 def works(model: Published, tokens: int) -> list[Work]:

@@ -2,6 +2,7 @@
 step takes no longer than its arithmetic."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -29,6 +30,15 @@ def on_cuda(run: Callable[[], Sequence[Tensor]]) -> tuple[Callable[[], None], Se
     with torch.cuda.graph(graph):
         results = run()
     return graph.replay, results
+
+
+def compile_blocks(model: Published) -> None:
+    """Compile, in place, the layers that repeat (torch.compile): one compilation serves all of a kind, and fewer and
+    larger kernels are left to be captured."""
+    towers = model.encoder.vision_backbone
+    stacks = towers.dino_featurizer.blocks, towers.siglip_featurizer.blocks, model.encoder.language_model.layers
+    for layer in chain(*stacks, model.expert.blocks):
+        layer.compile(dynamic=False)
 
 
 class Graphs:

@@ -126,6 +126,7 @@ def load_policy(
     crop: float = 0.9,
     action_dt: float = 0.2,
     executed: int = 8,
+    compiled: bool = False,
     graphs: bool = False,
     metres: float = 1.0,
     radians: float = 1.0,
@@ -134,6 +135,6 @@ def load_policy(
     """The policy in a checkpoint file, its actions those of `dataset`, where it knows several; the rest is as
     `load_model`, `Deployment` and `Motion` say."""
     motion = Motion(metres, radians, turns)
-    deployment = Deployment(tuple(cameras), image_size, crop, action_dt, executed, graphs, motion)
+    deployment = Deployment(tuple(cameras), image_size, crop, action_dt, executed, compiled, graphs, motion)
     model, description = load_model(Path(path), tokenizer, device, dtype)
     return PublishedPolicy(model, description.range_of(dataset), deployment, kinematics)

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from torch import Tensor
 
 from policies.published.actions import GRIPPER, ActionRange, Motion
-from policies.published.capture import CapturedStep
+from policies.published.capture import CapturedStep, compile_blocks
 from policies.published.model import Published
 from policies.vlm.encoder import check_inputs
 from robomem.errors import SpecMismatch
@@ -33,6 +33,7 @@ class Deployment:
     crop: float = 0.9
     action_dt: float = 0.2
     executed: int = 8
+    compiled: bool = False  # layers that repeat are compiled
     graphs: bool = False  # a step is captured in CUDA graphs
     motion: Motion = field(default_factory=Motion)
 
@@ -57,6 +58,8 @@ class PublishedPolicy:
             raise ValueError(f"{len(deployment.cameras)} cameras, the network sees {model.config.views}")
         self.model = model.eval().requires_grad_(False)
         self.actions, self.deployment, self.kinematics = actions, deployment, kinematics
+        if deployment.compiled:
+            compile_blocks(model)
         self._step = CapturedStep(model) if deployment.graphs else model.step
         self.period = deployment.executed * deployment.action_dt
 

@@ -37,7 +37,8 @@ class Recorder:
 
 def policy(**settings: object) -> PublishedPolicy:
     expert = EXPERTS["DiT-L"] | {"horizon": 5, "cognitive_dim": 32, "perceptual_dim": 16}
-    given = {"patches": 4, "slots": 3, "image_size": 28, "dtype": "float32", "device": "cpu", "graphs": False}
+    given = {"patches": 4, "slots": 3, "image_size": 28, "dtype": "float32", "device": "cpu"}
+    given |= {"compiled": False, "graphs": False}
     return random_policy(panda(), ENCODER, expert, **given | settings)  # type: ignore[arg-type]
 
 
