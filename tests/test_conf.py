@@ -12,7 +12,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from policies.memoryvla.train import TrainConfig
-from robomem.cli.configuration import CONF, choices_of, compose, compose_raw
+from robomem.cli.configuration import CONF, choices_of, compose, compose_raw, settings_of
 from robomem.cli.main import COMMANDS
 from robomem.errors import UnknownName
 
@@ -53,6 +53,12 @@ def test_a_command_file_holds_exactly_the_settings_of_its_command(name: str) -> 
     missing = OmegaConf.missing_keys(compose_raw(name))
     must_be_given = [f"{key}=[x]" if key in lists else f"{key}=x" for key in missing]
     assert isinstance(compose(name, must_be_given, settings).settings, settings)
+
+
+@pytest.mark.parametrize("name", COMMAND_FILES)
+def test_no_setting_is_called_as_a_group(name: str) -> None:
+    chosen = {group.partition("@")[0] for group in choices_of(name)}
+    assert {key for key in settings_of(name) if (CONF / key).is_dir()} <= chosen  # hydra takes the others for choices
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=str)

@@ -113,7 +113,7 @@ def checkpoint(_: float) -> Finding:
 
 
 def encoders(_: float, cache: Path | None = None) -> Finding:
-    """Published weights that conf/encoder/ names: folders, or names in the Hugging Face `cache`. Asks no network."""
+    """Published weights that conf/vlm/ names: folders, or names in the Hugging Face `cache`. Asks no network."""
     paths = _published()
     snapshots = _snapshots(cache)
     here = {name for name, path in paths.items() if any(map(_has_weights, (Path(path), *snapshots.get(path, ()))))}
@@ -129,8 +129,8 @@ def encoders(_: float, cache: Path | None = None) -> Finding:
 
 
 def _published() -> dict[str, str]:
-    """The `path` of every file in conf/encoder/ that gives one."""
-    files: dict[str, Any] = {each.stem: OmegaConf.load(each) for each in sorted((ROOT / "conf/encoder").glob("*.yaml"))}
+    """The `path` of every file in conf/vlm/ that gives one."""
+    files: dict[str, Any] = {each.stem: OmegaConf.load(each) for each in sorted((ROOT / "conf/vlm").glob("*.yaml"))}
     return {name: str(file.path) for name, file in files.items() if not OmegaConf.is_missing(file, "path")}
 
 

@@ -15,10 +15,10 @@ from robomem.cli.runfolder import FolderError, RunFolder, commit
 
 @dataclass
 class Settings:
-    """The folders to compare, and the `arm` by whose mean success over the tasks the median is chosen."""
+    """The folders to compare, and `median_by`, the arm by whose mean success over the tasks the median is chosen."""
 
     evals: list[str]
-    arm: str
+    median_by: str
 
     def __post_init__(self) -> None:
         names = [Path(folder).name for folder in self.evals]
@@ -36,11 +36,11 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
 
     runs = {Path(path).name: rows_in(Path(path)) for path in settings.evals}
     try:
-        table = median_table(runs, settings.arm)
+        table = median_table(runs, settings.median_by)
     except ValueError as error:
         raise BadSetting(str(error)) from None
     write_compare_report(
-        folder.path / "report.html", CompareReport(table, {"commit": str(commit()), "median by": settings.arm})
+        folder.path / "report.html", CompareReport(table, {"commit": str(commit()), "median by": settings.median_by})
     )
     for row in table:
         success = "  ".join(f"{task} {estimate.mean:.0%}" for task, estimate in row.success.items())

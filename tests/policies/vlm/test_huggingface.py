@@ -213,7 +213,7 @@ def test_all_of_it_learns_and_is_saved(folder: str, tmp_path: Path) -> None:
 def test_conf_describes_it(folders: dict[str, str], name: str) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        parts = OmegaConf.to_container(compose(f"encoder/{name}").encoder)
+        parts = OmegaConf.to_container(compose(f"vlm/{name}").vlm)
     ours = folders["qwen3_vl" if name == "huggingface" else name.rstrip("2")]
     vlm = build(parts | {"path": ours, "views": 2, "dtype": "float32"})
     assert_close(vlm(pictures(), SAID), encoder(ours)(pictures(), SAID))

@@ -74,7 +74,7 @@ def test_folders_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     here.mkdir()
     for file in ("config.json", "model.safetensors"):
         (here / file).write_text("{}", encoding="utf-8")
-    conf = tmp_path / "conf" / "encoder"
+    conf = tmp_path / "conf" / "vlm"
     conf.mkdir(parents=True)
     (conf / "mine.yaml").write_text(f"path: {here}\n", encoding="utf-8")
     monkeypatch.setattr("robomem.cli.checks.ROOT", tmp_path)
