@@ -13,13 +13,15 @@ from policies.memoryvla.checkpoint import load_checkpoint, load_policy
 from policies.memoryvla.frames import prepare_glances
 from policies.memoryvla.model import MemoryVLA
 from policies.memoryvla.train import TrainConfig, train
-from policies.vlm.fitted import FittedHuggingFaceConfig, FittedVLM
+from policies.vlm.fitted import FittedHuggingFaceConfig, FittedPrismaticConfig, FittedVLM
+from policies.vlm.huggingface import Tuning
 from policies.vlm.weights import fingerprint
 from robomem.data.store import EpisodeStore
 from robomem.errors import CheckpointError, SpecMismatch
 from robomem.learn.trainer import TrainerConfig
 from robomem.types import Context, Observation
 from tests.policies.demonstrations import REST, SMALL, glances, panda, stores
+from tests.policies.vlm.test_prismatic import small as small_prismatic
 from tests.policies.vlm.tiny import save_family
 
 SIZES: dict[str, Any] = {
@@ -242,3 +244,21 @@ def test_glances_for_it_name_no_words(moments: list[EpisodeStore], published: st
     assert table.words.shape == (8, 240) and "named" not in table.columns
     small = prepare_glances(moments, panda(), SMALL, tmp_path)
     assert small.words.shape == (8, 8) and small.named.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_upstream_s_encoder_is_fitted_too(tmp_path: Path, tuning: Tuning) -> None:
+    small_prismatic().save_pretrained(tmp_path)
+    config = FittedPrismaticConfig(path=str(tmp_path), tuning=tuning, **SIZES)
+    encoder = FittedVLM(config)
+    before = {name: weight.detach().clone() for name, weight in encoder.published.named_parameters()}
+    optimizer = torch.optim.SGD([weight for weight in encoder.parameters() if weight.requires_grad], lr=0.1)
+    images = torch.randint(0, 256, (2, 2, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    words, body = torch.tensor([config.read(SAID), config.read("open the drawer")]), torch.zeros(2, 11)
+    cognitive, perceptual = encoder(images, words, body)
+    assert cognitive.shape == (2, 1, 32) and perceptual.shape == (2, 8, 16)
+    (cognitive.pow(3).sum() + perceptual.pow(3).sum()).backward()
+    optimizer.step()
+    now = dict(encoder.published.named_parameters())
+    learned = {name for name in before if not torch.equal(before[name], now[name])}
+    assert learned == {name for name in before if tuning == "full" or "lora_B" in name}
