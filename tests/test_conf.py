@@ -78,7 +78,8 @@ def test_a_method_is_trained_with_the_expert_that_is_chosen(expert: str) -> None
 def test_what_a_file_chooses_from_in_turn_is_among_the_choices() -> None:
     choices = choices_of("train")
     assert choices["expert@method.config.model.expert"] == sorted(path.stem for path in (CONF / "expert").glob("*"))
-    assert set(choices) == {"task", "robot", "kinematics", "method", "ablation", "expert@method.config.model.expert"}
+    within = {"expert@method.config.model.expert", "vlm@method.config.model.encoder"}
+    assert set(choices) == {"task", "robot", "kinematics", "method", "ablation", *within}
 
 
 def test_conf_trains_as_the_code_does_by_default() -> None:

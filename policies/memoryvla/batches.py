@@ -46,7 +46,8 @@ class Batches:
         some = _drawn(self.glances.of_task, count, random)
         body = self.normalizer.proprio(np.asarray(self.glances.proprio[some])).astype(np.float32)
         seen = (self.glances.images[some], self.glances.words[some], body)
-        true = {name: self.tensor(self.glances.columns[name][some]) for name in TRUE}
+        columns = self.glances.columns
+        true = {name: self.tensor(columns[name][some]) for name in TRUE if name in columns}
         return tuple(map(self.tensor, seen)), true
 
     def rolls(self, count: int, stride: int, random: torch.Generator, group: int = 0) -> list[Frames]:

@@ -15,6 +15,7 @@ from policies.action.sampler import SamplerConfig
 from policies.memoryvla.model import MemoryVLA, MemoryVLAConfig
 from policies.memoryvla.normalize import Normalizer
 from policies.memoryvla.policy import Joining, MemoryVLAPolicy
+from policies.vlm.fitted import FittedConfig, FittedHuggingFaceConfig, FittedPrismaticConfig
 from policies.vlm.nano import NanoConfig
 from robomem.data.durable import replace_file
 from robomem.errors import CheckpointError
@@ -24,8 +25,9 @@ from robomem.memory.bank import BankConfig
 from robomem.memory.compatible import CompatibleConfig
 
 FORMAT = "robomem memoryvla 1"
-KINDS = {kind.__name__: kind for kind in (BankConfig, CompatibleConfig, DiTConfig, InContextConfig)}
-USUAL = {"bank": "BankConfig", "expert": "DiTConfig"}  # parts that come in several kinds
+ENCODERS = NanoConfig, FittedHuggingFaceConfig, FittedPrismaticConfig
+KINDS = {kind.__name__: kind for kind in (*ENCODERS, BankConfig, CompatibleConfig, DiTConfig, InContextConfig)}
+USUAL = {"encoder": "NanoConfig", "bank": "BankConfig", "expert": "DiTConfig"}  # parts that come in several kinds
 
 
 def save_checkpoint(
@@ -35,7 +37,8 @@ def save_checkpoint(
     made_by: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write `model` with everything that running it needs; `made_by` says how it was trained.
+    """Write `model` with everything that running it needs but the published model that it may be fitted to; `made_by`
+    says how it was trained.
 
     float16 halves the file; what is loaded is float32 again.
     """
@@ -46,19 +49,21 @@ def save_checkpoint(
         "normalizer": asdict(normalizer),
         "made_by": dict(made_by),
     }
-    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    weights = model.state_dict().items()
+    tensors = {name: (x.to(dtype) if x.is_floating_point() else x).contiguous() for name, x in weights}
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: save_file(tensors, file, metadata={"robomem": json.dumps(about)}))
 
 
-def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
-    """Model, normalisation and the record of what made it. Raises CheckpointError."""
+def load_checkpoint(path: Path, published: str | None = None) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
+    """Model, normalisation and the record of what made it. `published`: where the model lies that it is fitted to;
+    None: where it did then. Raises CheckpointError."""
     tensors, metadata = read_safetensors(path)
     try:
         about = json.loads(metadata["robomem"])
         if about["format"] != FORMAT:
             raise CheckpointError(f"{path} has format '{about['format']}', expected '{FORMAT}'")
-        model = MemoryVLA(_config(about["config"], about.get("kinds", USUAL)))
+        model = MemoryVLA(_config(about["config"], USUAL | about.get("kinds", {}), published))
         normalizer = Normalizer.of(about["normalizer"])
         made_by = about["made_by"]
     except (KeyError, TypeError, ValueError) as error:
@@ -71,16 +76,26 @@ def load_checkpoint(path: Path) -> tuple[MemoryVLA, Normalizer, dict[str, Any]]:
 
 
 def load_policy(
-    path: str | Path, kinematics: Kinematics, joining: Joining = "none", pull: float = 5.0
+    path: str | Path,
+    kinematics: Kinematics,
+    joining: Joining = "none",
+    pull: float = 5.0,
+    published: str | None = None,
 ) -> MemoryVLAPolicy:
-    """The policy in a checkpoint file. Raises CheckpointError, ValueError for a way of joining that it has not."""
-    model, normalizer, _ = load_checkpoint(Path(path))
+    """The policy in a checkpoint file; `published` as in load_checkpoint. Raises CheckpointError, ValueError for a way
+    of joining that it has not."""
+    model, normalizer, _ = load_checkpoint(Path(path), published)
     return MemoryVLAPolicy(model, normalizer, kinematics, joining, pull)
 
 
-def _config(values: dict[str, Any], kinds: Mapping[str, str]) -> MemoryVLAConfig:
-    encoder = values["encoder"] | {name: tuple(values["encoder"][name]) for name in ("cameras", "channels")}
-    several = {part: KINDS[kind](**values[part]) for part, kind in kinds.items()}
-    return MemoryVLAConfig(
-        **(values | several | {"encoder": NanoConfig(**encoder), "sampler": SamplerConfig(**values["sampler"])})
-    )
+def _config(values: dict[str, Any], kinds: Mapping[str, str], published: str | None) -> MemoryVLAConfig:
+    parts = {part: KINDS[kind](**_tuples(values[part])) for part, kind in kinds.items()}
+    if published:
+        if not isinstance(parts["encoder"], FittedConfig):
+            raise ValueError("it is fitted to no published model, expected published=null")
+        parts["encoder"] = parts["encoder"].at(published)
+    return MemoryVLAConfig(**(values | parts | {"sampler": SamplerConfig(**values["sampler"])}))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

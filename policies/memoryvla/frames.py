@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from policies.memoryvla.model import MemoryVLAConfig
 from policies.memoryvla.normalize import displacements, on_table, proprioception
-from policies.vlm.nano import tokenize
 from robomem.control.cameras import Camera
 from robomem.data.durable import write_file
 from robomem.data.store import EpisodeStore
@@ -25,7 +24,8 @@ from robomem.interfaces import Kinematics
 Array = NDArray[Any]
 INDEX = "index.json"
 FRAME_COLUMNS = ("images", "proprio", "t", "actions", "valid", "places", "visible", "pixels", "goal", "kind")
-GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "pixels", "words", "named", "known")
+GLANCE_COLUMNS = ("images", "proprio", "places", "visible", "pixels", "words")
+NAMED_COLUMNS = ("named", "known")  # of glances, for an encoder that is grounded
 SAME = 0.01  # relative, what the clock of a real arm may do to a tick (median of an episode)
 
 
@@ -91,7 +91,7 @@ def prepare(
     info = [store.info(episode) for store, episode in chosen]
     np.save(folder / "first.npy", first)
     np.save(folder / "task.npy", np.array([tasks.index(i["task"]) for i in info]))
-    np.save(folder / "words.npy", np.array([tokenize(i["instruction"], config.encoder.words) for i in info]))
+    np.save(folder / "words.npy", np.array([config.encoder.read(i["instruction"]) for i in info]))
     for column in columns.values():
         column.flush()
     seeds = {task: [i["seed"] for i in info if i["task"] == task] for task in tasks}
@@ -108,8 +108,9 @@ def prepare(
 
 @dataclass(frozen=True)
 class GlanceTable:
-    """G single moments of random scenes: images, proprio, places, visible, pixels as in a FrameTable, words (G, W), and
-    where the words that name a thing say it is, named (G, W, 3), known (G, W); `of_task`, the moments of each task."""
+    """G single moments of random scenes: images, proprio, places, visible, pixels as in a FrameTable, words (G, W);
+    where the encoder is grounded, also where words that name a thing say it is, named (G, W, 3), known (G, W);
+    `of_task`, the moments of each task."""
 
     columns: dict[str, Array]
     of_task: tuple[Array, ...]
@@ -132,10 +133,11 @@ def prepare_glances(
     if empty := [store.path for store, size in zip(stores, sizes, strict=True) if not size]:
         raise StoreError(f"no glance in {empty[0]}; collect some with: robomem collect glances=20000 out=DIR")
     chosen = [(store, episode) for store in stores for episode in range(len(store))]
-    index = {"identity": _identity(chosen, kinematics, config), "columns": list(GLANCE_COLUMNS), "sizes": sizes}
+    names = [*GLANCE_COLUMNS, *(NAMED_COLUMNS if config.encoder.grounded else ())]
+    index = {"identity": _identity(chosen, kinematics, config), "columns": names, "sizes": sizes}
     if not (folder / INDEX).exists() or json.loads((folder / INDEX).read_text()) != index:
         _vacate(folder)
-        columns, row = _allocate(folder, sum(sizes), config, GLANCE_COLUMNS), 0
+        columns, row = _allocate(folder, sum(sizes), config, names), 0
         for store, episode in chosen:
             glances = store.read(episode)
             rows = slice(row, row := row + len(glances["t"]))
@@ -153,12 +155,7 @@ def _glance_rows(
     glances: dict[str, Array], kinematics: Kinematics, config: MemoryVLAConfig, views: list[Camera]
 ) -> dict[str, Array]:
     """The columns of one episode of glances."""
-    words = np.array([tokenize(text, config.encoder.words) for text in glances["instruction"]])
-    named, known = np.zeros((*words.shape, 3), np.float32), np.zeros(words.shape, np.float32)
-    for row, (names, places) in enumerate(zip(glances["names"], glances["truth/named"], strict=True)):
-        for name, place in zip(names.split(), places, strict=False):
-            said = words[row] == tokenize(name, 1)[0]
-            named[row, said], known[row, said] = on_table(place), 1
+    words = np.array([config.encoder.read(text) for text in glances["instruction"]])
     tool = kinematics.tool_poses(glances["joint_pos"])
     return {
         "images": _stacked(glances, config),
@@ -167,9 +164,18 @@ def _glance_rows(
         "visible": glances["truth/visible"],
         "pixels": _pixels(views, glances["truth/entities"], tool),
         "words": words,
-        "named": named,
-        "known": known,
+        **(_named(glances, words, config) if config.encoder.grounded else {}),
     }
+
+
+def _named(glances: dict[str, Array], words: Array, config: MemoryVLAConfig) -> dict[str, Array]:
+    """Where the things are that `words` name, and which words name one."""
+    named, known = np.zeros((*words.shape, 3), np.float32), np.zeros(words.shape, np.float32)
+    for row, (names, places) in enumerate(zip(glances["names"], glances["truth/named"], strict=True)):
+        for name, place in zip(names.split(), places, strict=False):
+            said = words[row] == config.encoder.read(name)[0]
+            named[row, said], known[row, said] = on_table(place), 1
+    return {"named": named, "known": known}
 
 
 def _identity(chosen: Sequence[tuple[EpisodeStore, int]], kinematics: Kinematics, config: MemoryVLAConfig) -> str:
@@ -179,7 +185,8 @@ def _identity(chosen: Sequence[tuple[EpisodeStore, int]], kinematics: Kinematics
     what = [of.identity() for of in dict.fromkeys(of for of, _ in chosen)], np.round(tool, 9).tolist()
     encoder, expert = config.encoder, config.expert
     shape = (encoder.cameras, encoder.image_size, encoder.words, expert.horizon, config.action_dt, config.entities)
-    return f"{zlib.crc32(repr((what, shape, FRAME_COLUMNS)).encode()):08x}"
+    reads = () if encoder.grounded else (type(encoder).__name__,)
+    return f"{zlib.crc32(repr((what, shape + reads, FRAME_COLUMNS)).encode()):08x}"
 
 
 def _stride(chosen: Sequence[tuple[EpisodeStore, int]], config: MemoryVLAConfig) -> tuple[int, float]:

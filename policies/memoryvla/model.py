@@ -1,5 +1,6 @@
 """MemoryVLA, small: encoder, memory bank, action expert, and the heads that supervise them from the simulator."""
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,11 +11,14 @@ from torch.nn import functional
 from policies.action.dit import Condition, DiT, DiTConfig
 from policies.action.incontext import InContextConfig, InContextDiT
 from policies.action.sampler import Sampler, SamplerConfig
-from policies.vlm.nano import NanoConfig, NanoVLM, Points
+from policies.vlm.fitted import FittedConfig, FittedVLM
+from policies.vlm.nano import NanoConfig, NanoVLM
+from policies.vlm.sight import Points
 from robomem.memory.bank import BankConfig, MemoryBank
 from robomem.memory.compatible import CompatibleConfig, CompatibleMemory
 
 GOAL_KINDS = 9  # kinds of sub-goals of the demonstrators
+SUBGOAL = 3 * 3 + GOAL_KINDS  # width: its place, told three times, and its kind
 CLOSE = 0.2  # 0.1 m, what counts as close to a sub-goal
 FINE = 0.05  # 0.1 m, errors of places count by their size, smaller ones by their square
 FINE_PX = 0.1  # of a cell of the grid, likewise
@@ -23,15 +27,37 @@ NEAR = 1.5  # 0.1 m, a sub-goal farther from all that is visible is no thing's p
 
 @dataclass(frozen=True)
 class MemoryVLAConfig:
-    """The whole network. Actions are due every `action_dt` [s]; the policy is asked again every `period` [s]."""
+    """The whole network. Actions are due every `action_dt` [s]; the policy is asked again every `period` [s].
 
-    encoder: NanoConfig = field(default_factory=NanoConfig)
+    Raises ValueError when its parts do not fit together.
+    """
+
+    encoder: NanoConfig | FittedConfig = field(default_factory=NanoConfig)
     bank: BankConfig | CompatibleConfig = field(default_factory=BankConfig)
     expert: DiTConfig | InContextConfig = field(default_factory=DiTConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     action_dt: float = 0.1
     period: float = 0.4
     entities: int = 8  # things of a scene whose places supervise the encoder
+
+    def __post_init__(self) -> None:
+        encoder, bank, expert, horizon = self.encoder, self.bank, self.expert, self.expert.horizon
+        if encoder.tokens < self.entities:
+            raise ValueError(f"{encoder.tokens} perceptual tokens cannot tell of {self.entities} entities")
+        if self.sampler.max_delay >= horizon:
+            raise ValueError(
+                f"max_delay is {self.sampler.max_delay}, expected less than the {horizon} actions of a chunk"
+            )
+        for name, size, expected in (
+            ("bank.tokens", bank.tokens, encoder.tokens),
+            ("bank.perceptual_dim", bank.perceptual_dim, encoder.perceptual_dim),
+            ("bank.cognitive_dim", bank.cognitive_dim, encoder.dim),
+            ("expert.perceptual_dim", expert.perceptual_dim, encoder.perceptual_dim),
+            ("expert.cognitive_dim", expert.cognitive_dim, encoder.dim + SUBGOAL),
+            ("expert.body_dim", expert.body_dim, encoder.proprio if expert.body_dim else 0),
+        ):
+            if size != expected:
+                raise ValueError(f"{name} is {size}, the encoder makes it {expected}")
 
 
 class SubGoal(NamedTuple):
@@ -57,16 +83,8 @@ class MemoryVLA(nn.Module):
     def __init__(self, config: MemoryVLAConfig) -> None:
         super().__init__()
         self.config = config
-        if config.encoder.tokens < config.entities:
-            raise ValueError(f"{config.encoder.tokens} perceptual tokens cannot tell of {config.entities} entities")
-        if config.sampler.max_delay >= config.expert.horizon:
-            raise ValueError(
-                f"max_delay is {config.sampler.max_delay}, expected less than the {config.expert.horizon} actions of a "
-                "chunk"
-            )
-        dim = config.encoder.dim
-        self.encoder = NanoVLM(config.encoder)
-        bank = config.bank
+        encoder, bank, dim = config.encoder, config.bank, config.encoder.dim
+        self.encoder = FittedVLM(encoder) if isinstance(encoder, FittedConfig) else NanoVLM(encoder)
         self.bank = CompatibleMemory(bank) if isinstance(bank, CompatibleConfig) else MemoryBank(bank)
         self.expert = DiT(config.expert) if isinstance(config.expert, DiTConfig) else InContextDiT(config.expert)
         self.entities_of_cognitive = nn.Linear(dim, config.entities * 4)
@@ -115,7 +133,7 @@ class MemoryVLA(nn.Module):
 
     def point_loss(self, points: Points, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """How badly perceptual tokens point at their entities, at `pixels` (B, V, E, 2): the cell, and where in it."""
-        side = self.encoder.pointing.side
+        side = math.isqrt(points.cells.shape[-1])
         cells, at = (told[:, :, : self.config.entities].float() for told in points)
         inside = ((pixels >= 0) & (pixels < 1)).all(dim=-1)
         column, row = (pixels.clamp(0, 1 - 1e-6) * side).long().unbind(-1)

@@ -9,7 +9,6 @@ import torch
 from policies.action.realtime import Prefix, Pull, Running, require_pull
 from policies.memoryvla.model import MemoryVLA
 from policies.memoryvla.normalize import Normalizer, displacements, on_table, poses, proprioception
-from policies.vlm.nano import tokenize
 from robomem.errors import SpecMismatch
 from robomem.interfaces import Kinematics
 from robomem.memory.state import MemoryState
@@ -90,7 +89,7 @@ class MemoryVLAPolicy:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         config = self.model.config.encoder
         images = torch.from_numpy(np.stack([obs.images[camera] for camera in config.cameras])[None])
-        words = torch.tensor([tokenize(context.instruction, config.words)])
+        words = torch.tensor([config.read(context.instruction)])
         body = self.normalizer.proprio(proprioception(tool_pose, obs.joint_pos, np.array(obs.gripper)))
         return images, words, torch.from_numpy(body).float()[None]
 

@@ -27,6 +27,7 @@ from policies.memoryvla.normalize import Normalizer
 from policies.memoryvla.policy import MemoryVLAPolicy
 from robomem.data.durable import replace_file
 from robomem.data.store import EpisodeStore
+from robomem.errors import CheckpointError
 from robomem.interfaces import Kinematics
 from robomem.learn.trainer import Losses, Trainer, TrainerConfig, chance, mixed_precision
 from robomem.memory.rolling import roll
@@ -74,8 +75,7 @@ def train(
     `stores` hold demonstrations, `glances` single moments of random scenes. `evaluate` sees the policy as it grows.
     `prepared` is a folder that runs on the same data may share.
     """
-    if config.encoder:
-        load_checkpoint(Path(config.encoder))  # what is wrong with it is said before the long work
+    _check(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepared or folder / "frames"
     prepared.mkdir(parents=True, exist_ok=True)
@@ -96,6 +96,18 @@ def train(
     else:
         encoder = _see(config, table, moments, device, folder, made_by, progress)
     return _remember(config, table, encoder, prepared, device, folder, kinematics, made_by, progress, evaluate)
+
+
+def _check(config: TrainConfig) -> None:
+    """What is wrong with the encoder is said before the long work. Raises CheckpointError."""
+    if not config.encoder:
+        MemoryVLA(config.model)  # reads the published model that it is to be fitted to
+        return
+    its, ours = load_checkpoint(Path(config.encoder))[0].config.encoder, config.model.encoder
+    if type(its) is not type(ours):
+        raise CheckpointError(
+            f"{config.encoder} is of a {type(its).__name__}, the run's encoder is {type(ours).__name__}"
+        )
 
 
 def _alone_in(prepared: Path) -> FileLock:
@@ -136,9 +148,10 @@ def _see(
         with mixed_precision(device):
             cognitive, perceptual, words, points = model.encoder.grounded(*seen)
             losses = {"entities": model.entity_loss(cognitive, perceptual, true["places"], true["visible"])}
-            cell, pixel = model.point_loss(points, true["pixels"], true["visible"])
-            losses["cell"], losses["pixel"] = SHARE_OF_POINTS * cell, SHARE_OF_POINTS * pixel
-            if more is not None:
+            if points is not None:
+                cell, pixel = model.point_loss(points, true["pixels"], true["visible"])
+                losses["cell"], losses["pixel"] = SHARE_OF_POINTS * cell, SHARE_OF_POINTS * pixel
+            if words is not None and more is not None:
                 losses["words"] = model.word_loss(words[len(frames) :], more["named"], more["known"])
             given = model.condition(
                 cognitive[shown], perceptual[shown], seen[2][shown], perceptual[shown], batches.tool(frames)

@@ -10,11 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from policies.vlm.sight import Points, Seen, SightConfig
 
 PAD, UNKNOWN = 0, 1
 STRIDE = 8  # px, of the grid
@@ -33,19 +35,16 @@ WORDS = tuple(VOCABULARY.split())
 
 
 @dataclass(frozen=True)
-class NanoConfig:
-    """Sizes. `proprio` is the width of the proprioception vector."""
+class NanoConfig(SightConfig):
+    """Sizes. An instruction is read word by word, `words` at most."""
 
-    cameras: tuple[str, ...] = ("front", "wrist")
-    image_size: int = 64
-    proprio: int = 11
-    dim: int = 128
-    heads: int = 4
-    layers: int = 3
+    grounded: ClassVar[bool] = True
+
     channels: tuple[int, ...] = (32, 64, 128)
-    tokens: int = 8
-    perceptual_dim: int = 64
-    words: int = 20  # longest instruction
+
+    def read(self, instruction: str) -> list[int]:
+        """Word numbers."""
+        return tokenize(instruction, self.words)
 
 
 def tokenize(instruction: str, length: int) -> list[int]:
@@ -104,7 +103,7 @@ class QueryLayer(nn.Module):
         self.query, self.key_value, self.out_grid = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
         self.feed = nn.Sequential(nn.Linear(dim, 3 * dim), nn.GELU(approximate="tanh"), nn.Linear(3 * dim, dim))
 
-    def forward(self, x: Tensor, grid: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, grid: Tensor, mask: Tensor | None = None) -> Tensor:
         """`x` (B, Q, D) over `grid` (B, G, D); `mask` (B, 1, 1, Q) True where a token of `x` counts."""
         q, k, v = self._split(self.qkv(self.norm_self(x)), 3)
         x = x + self.out_self(functional.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
@@ -115,14 +114,6 @@ class QueryLayer(nn.Module):
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in x.chunk(parts, dim=-1))
-
-
-class Points(NamedTuple):
-    """Where Q tokens point in V pictures: `cells` (B, V, Q, N + 1), how much each cell of the grid is meant and, last,
-    that it is in none of them (logits); `at` (B, V, Q, 2), the place, 0..1 from the upper left corner."""
-
-    cells: Tensor
-    at: Tensor
 
 
 class Pointing(nn.Module):
@@ -159,16 +150,6 @@ class Pointing(nn.Module):
         told = torch.cat([got, 2 * at - 1, here], dim=-1).transpose(1, 2).flatten(2)
         felt = proprio.unsqueeze(1).expand(-1, x.shape[1], -1)
         return x + self.feed(torch.cat([y.squeeze(1), told, felt], dim=-1)), Points(meant, at)
-
-
-class Seen(NamedTuple):
-    """What the encoder makes of a moment: cognitive (B, 1, D) and perceptual (B, N, Dp) tokens, what has become of the
-    words (B, S, D), and where each perceptual token points."""
-
-    cognitive: Tensor
-    perceptual: Tensor
-    words: Tensor
-    points: Points
 
 
 class NanoVLM(nn.Module):

@@ -129,9 +129,9 @@ def encoders(_: float, cache: Path | None = None) -> Finding:
 
 
 def _published() -> dict[str, str]:
-    """The `path` of every file in conf/vlm/ that gives one."""
+    """The `path` of every file in conf/vlm/ that names one."""
     files: dict[str, Any] = {each.stem: OmegaConf.load(each) for each in sorted((ROOT / "conf/vlm").glob("*.yaml"))}
-    return {name: str(file.path) for name, file in files.items() if not OmegaConf.is_missing(file, "path")}
+    return {name: str(file.path) for name, file in files.items() if OmegaConf.select(file, "path") is not None}
 
 
 def _snapshots(cache: Path | None) -> dict[str, list[Path]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robomem.cli.configuration import BadSetting, require_above_zero, require_at_least
+from robomem.cli.configuration import BadSetting, one_line, require_above_zero, require_at_least
 from robomem.cli.progress import Shown
 from robomem.cli.runfolder import RunFolder, commit
 from robomem.data.durable import cut_torn_line
@@ -49,6 +49,7 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
     """The checkpoint, its losses and success over time."""
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)  # before torch is there
     import torch
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     from robomem.cli.build import build
@@ -56,7 +57,10 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
 
     torch.set_num_threads(settings.threads)
     cut_torn_line(folder.path / SUCCESS)
-    train = instantiate(settings.method, _convert_="object")
+    try:
+        train = instantiate(settings.method, _convert_="object")
+    except InstantiationException as error:
+        raise BadSetting(one_line(error)) from None
     config = train.keywords["config"]
     evaluate = _evaluation(settings, folder, config.model.encoder) if settings.episodes else None
     at = Path(settings.demos)

@@ -221,7 +221,7 @@ def test_conf_describes_it(folders: dict[str, str], name: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parts = OmegaConf.to_container(compose(f"vlm/{name}").vlm)
     ours = folders["qwen3_vl" if name == "huggingface" else name.rstrip("2")]
-    vlm = build(parts | {"path": ours, "views": 2, "dtype": "float32"})
+    vlm = build(parts | {"path": ours, "dtype": "float32", "image_size": 32}).load()
     assert_close(vlm(pictures(), SAID), encoder(ours)(pictures(), SAID))
 
 

@@ -185,9 +185,9 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 MORE = {"gemma3": gemma3}
 
 
-def save_family(name: str, folder: Path) -> str:
+def save_family(name: str, folder: Path, seed: int = 0) -> str:
     """A checkpoint as it would be published, of a small model with random weights; its folder."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model, processor = (FAMILIES | MORE)[name]()
     with torch.no_grad():
         for weight in model.parameters():
