@@ -92,7 +92,7 @@ def _config(values: dict[str, Any], kinds: Mapping[str, str], published: str | N
     parts = {part: KINDS[kind](**_tuples(values[part])) for part, kind in kinds.items()}
     if published:
         if not isinstance(parts["encoder"], FittedConfig):
-            raise ValueError("it is fitted to no published model, expected published=null")
+            raise CheckpointError(f"published is {published}, and the policy is fitted to no published model")
         parts["encoder"] = parts["encoder"].at(published)
     return MemoryVLAConfig(**(values | parts | {"sampler": SamplerConfig(**values["sampler"])}))
 

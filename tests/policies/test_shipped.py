@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from policies.memoryvla.checkpoint import load_checkpoint, load_policy
+from robomem.errors import CheckpointError
 from robomem.types import Context, Observation
 from tests.policies.demonstrations import REST, panda
 
@@ -29,3 +30,8 @@ def test_a_shipped_checkpoint_is_small_says_what_made_it_and_runs(name: str) -> 
         reach = np.linalg.norm(chunk.values[:, :3] - panda().tool_pose(REST)[:3], axis=1)
         assert reach.max() < 0.6  # m
     assert len(memory.entries()) == (2 if name == "memory" else 0)
+
+
+def test_a_policy_that_is_fitted_to_no_published_model_takes_none(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="and the policy is fitted to no published model"):
+        load_policy(SHIPPED / "memory.safetensors", panda(), published=str(tmp_path))
