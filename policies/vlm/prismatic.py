@@ -196,15 +196,16 @@ class PrismaticVLM(nn.Module):
         from accelerate import init_empty_weights
         from transformers import AutoTokenizer
 
-        folder = folder_of(path)
-        config, weights = read_config(folder), renamed(read_weights(folder))
+        folder, kind = folder_of(path), getattr(torch, dtype)
+        config = read_config(folder)
+        weights = {name: weight.to(kind) for name, weight in renamed(read_weights(folder)).items()}
         with init_empty_weights(include_buffers=False):
             vlm = cls(config, AutoTokenizer.from_pretrained(tokenizer or folder))
         try:
             vlm.load_state_dict(weights, assign=True)
         except RuntimeError as error:  # its lines name every weight
             raise CheckpointError(f"{folder} holds the weights of another network") from error
-        return vlm.to(device, getattr(torch, dtype))
+        return vlm.to(device)  # rates of rotary positions are no weights: rounded, they would be others
 
 
 def read_config(folder: Path) -> PrismaticConfig:

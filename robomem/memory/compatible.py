@@ -54,10 +54,10 @@ def attend(asks: Tensor, held: Tensor, by_entry: Tensor) -> tuple[Tensor, Tensor
     """Attention of `asks` (B, Q, D) over `held` (B, S, N, D), whose scores are those of tokens and, (B, Q, S), of the
     entries: what was read (B, Q, D), and the share of every entry (B, S).
 
-    Softmax is taken over few entries at a time, so that their scores stay in the cache (Milakov and Gimelshein 2018;
-    Rabe and Staats 2021, alg. 1).
+    Softmax is taken over few entries at a time, so that their scores stay in a CPU's cache (Milakov and Gimelshein
+    2018; Rabe and Staats 2021, alg. 1); a GPU takes all at once.
     """
-    several = max(1, TOKENS_AT_ONCE // held.shape[2])
+    several = max(1, held.shape[1] if held.is_cuda else TOKENS_AT_ONCE // held.shape[2])
     top, total, read = by_entry.new_full((*asks.shape[:2], 1), -torch.inf), asks.new_zeros(()), torch.zeros_like(asks)
     parts = []
     for first in range(0, held.shape[1], several):

@@ -165,6 +165,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     half = PrismaticVLM.from_pretrained(str(tmp_path))
     told = half(pictures(), SAID)
     assert told.cognitive.dtype == told.visual.dtype == torch.bfloat16
+    assert torch.equal(half.language_model.rotary_emb.inv_freq, loaded.language_model.rotary_emb.inv_freq)
     torch.testing.assert_close(told.cognitive.float(), vlm(pictures(), SAID).cognitive, atol=0.1, rtol=0.1)
 
 
