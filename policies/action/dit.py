@@ -109,9 +109,9 @@ class Block(nn.Module):
         asks = self.query.weight.unflatten(0, (self.heads, -1))
         takes = self.out_cross.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
         return Constant(
-            (keys @ asks).flatten(1, 2).transpose(1, 2).contiguous(),
+            _by_head(keys, asks).flatten(1, 2).transpose(1, 2).contiguous(),
             (keys @ self.query.bias.view(self.heads, -1, 1)).flatten(1).unsqueeze(1),
-            (values @ takes + self.out_cross.bias / self.heads).flatten(1, 2),  # a head's attention sums to 1
+            (_by_head(values, takes) + self.out_cross.bias / self.heads).flatten(1, 2),  # a head's attention sums to 1
         )
 
     def forward(self, x: Tensor, constant: Constant, modulated: Tensor) -> Tensor:
@@ -129,6 +129,15 @@ class Block(nn.Module):
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         return x.view(*x.shape[:2], parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _by_head(x: Tensor, weight: Tensor) -> Tensor:
+    """`x` (B, H, S, d) by the `weight` (H, d, D) of each head, (B, H, S, D).
+
+    One product a head for the whole batch: broadcast over B, the weight's gradient would be made B times, then summed.
+    """
+    heads, batch = x.transpose(0, 1), len(x)
+    return torch.bmm(heads.flatten(1, 2), weight).unflatten(1, (batch, -1)).transpose(0, 1)
 
 
 class DiT(nn.Module):
