@@ -6,8 +6,9 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from robomem.report.values import Estimate, EvalRow, RunRow
+from robomem.report.values import Estimate, EvalRow, MethodRow, RunRow
 
 Z_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 RESAMPLES = 4000
@@ -111,3 +112,73 @@ def median_table(runs: Mapping[str, Sequence[EvalRow]], arm: str) -> tuple[RunRo
     ranked = sorted((row.mean, row.run) for row in table if row.arm == arm)
     median = ranked[(len(ranked) - 1) // 2][1]
     return tuple(replace(row, is_median=row.run == median) for row in table)
+
+
+def methods_table(
+    methods: Mapping[str, Sequence[Mapping[str, Mapping[int, bool]]]], seed: int = 0
+) -> tuple[MethodRow, ...]:
+    """Mean success of methods over their training runs, task -> episode's seed -> success each; differences from the
+    first method's.
+
+    Intervals are percentiles of a bootstrap over both, training runs and episodes (Agarwal et al. 2021, stratified by
+    task). Runs with the same place in two methods' lists, and episodes of the same seed, are drawn together: what
+    they have in common, a training seed, a scene, is no difference. Where nothing ever varied, Wilson's intervals over
+    all episodes stand, and Newcombe's of their difference (1998, method 10). Raises ValueError unless every run has
+    the same tasks and episodes.
+    """
+    first_run = next(iter(methods.values()))[0]
+    seeds = {task: sorted(of) for task, of in first_run.items()}
+    arrays: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for method, runs in methods.items():
+        for run in runs:
+            if {task: sorted(of) for task, of in run.items()} != seeds:
+                raise ValueError(f"an evaluation of '{method}' is of other tasks or episodes than the first")
+        arrays[method] = {
+            task: np.array([[run[task][k] for k in of] for run in runs], float) for task, of in seeds.items()
+        }
+    random = np.random.default_rng(seed)
+    picked = {task: random.integers(0, len(of), (RESAMPLES, len(of))) for task, of in seeds.items()}
+    runs_picked = {n: random.integers(0, n, (RESAMPLES, n)) for n in sorted({len(runs) for runs in methods.values()})}
+    table: list[MethodRow] = []
+    resampled: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for method, of in arrays.items():
+        rows = runs_picked[len(methods[method])]
+        drawn = {task: _resampled(values, rows, picked[task]) for task, values in of.items()}
+        drawn["mean"] = np.mean(list(drawn.values()), axis=0)
+        resampled[method] = drawn
+        counts = {task: values.size for task, values in of.items()}
+        rates = {task: float(values.mean()) for task, values in of.items()}
+        counts["mean"], rates["mean"] = sum(counts.values()), float(np.mean(list(rates.values())))
+        success = {
+            task: _interval(rates[task], drawn[task]) or wilson(rates[task] * n, n) for task, n in counts.items()
+        }
+        more = {}
+        if table:
+            base = table[0].success
+            for task, estimate in success.items():
+                gained = estimate.mean - base[task].mean
+                differences = drawn[task] - resampled[table[0].method][task]
+                more[task] = _interval(gained, differences) or _newcombe(estimate, base[task])
+        table.append(MethodRow(method, len(methods[method]), success, more))
+    return tuple(table)
+
+
+def _resampled(values: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Means of `values` (R, E) over rows (B, R) and columns (B, E) drawn with replacement, (B,)."""
+    return np.array([values[np.ix_(r, c)].mean() for r, c in zip(rows, columns, strict=True)])
+
+
+def _interval(mean: float, drawn: NDArray[np.float64]) -> Estimate | None:
+    """`mean` with the middle 95 % of `drawn`; None where they are all alike."""
+    if np.ptp(drawn) == 0:
+        return None
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(mean, min(float(low), mean), max(float(high), mean))
+
+
+def _newcombe(ours: Estimate, theirs: Estimate) -> Estimate:
+    """The difference of two rates from the interval of each."""
+    mean = ours.mean - theirs.mean
+    below = sqrt((ours.mean - ours.low) ** 2 + (theirs.high - theirs.mean) ** 2)
+    above = sqrt((ours.high - ours.mean) ** 2 + (theirs.mean - theirs.low) ** 2)
+    return Estimate(mean, mean - below, mean + above)

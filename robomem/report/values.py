@@ -4,7 +4,7 @@ Every text is shown as text: markup in an instruction stays visible as typed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Protocol, Self
 
@@ -61,6 +61,21 @@ class RunRow:
     success: Mapping[str, Estimate]
     mean: float
     is_median: bool
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """Success by task, and "mean" over tasks, of a method that was trained `runs` times; `more`, if it was compared:
+    how much more than the first method's."""
+
+    method: str
+    runs: int
+    success: Mapping[str, Estimate]
+    more: Mapping[str, Estimate] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, object]:
+        """Plain values, for summary.json."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -199,6 +214,7 @@ class CompareReport:
     facts: Mapping[str, str] = field(default_factory=dict)
     title: str = "Side by side"
     lead: str = "Success on the same tasks, run by run. The median is by the mean over the tasks."
+    methods: tuple[MethodRow, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,11 @@ def evaluation(folder: Path, won: int, arm: str = "memory") -> str:
     ]
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps({"results": results(rows)}))
+    with (folder / "episodes.jsonl").open("w") as log:
+        for row in rows:
+            for seed in range(4):
+                episode = {"setup": "0", "task": row.task, "arm": arm, "seed": seed, "success": seed < won}
+                log.write(json.dumps(episode) + "\n")
     return str(folder)
 
 
@@ -31,11 +36,40 @@ def test_the_median_is_told_kept_and_shown(tmp_path: Path, capfd: pytest.Capture
     assert "seed2" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_methods_are_compared_over_their_seeds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ours = [evaluation(tmp_path / f"ours{seed}" / "eval", won) for seed, won in enumerate((4, 3))]
+    theirs = [evaluation(tmp_path / f"theirs{seed}" / "eval", won) for seed, won in enumerate((2, 1))]
+    evals = f"evals={{ours:[{','.join(ours)}],theirs:[{','.join(theirs)}]}}"
+    assert main(["compare", evals, f"out={tmp_path / 'out'}"]) == 0
+    said = capfd.readouterr().out
+    assert "ours, 2 runs" in said
+    assert "theirs, 2 runs" in said
+    summary = summary_of(tmp_path / "out")
+    assert summary["medians"] == {"ours": "ours1/eval", "theirs": "theirs1/eval"}
+    first, second = summary["methods"]
+    assert (first["success"]["mean"]["mean"], second["success"]["mean"]["mean"]) == (0.875, 0.375)
+    assert first["more"] == {}
+    assert second["more"]["push_buttons"]["mean"] == -0.5
+    assert second["more"]["push_buttons"]["high"] <= 0
+    assert "theirs0/eval" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_methods_are_not_compared_on_different_episodes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = evaluation(tmp_path / "ours", 3), evaluation(tmp_path / "theirs", 3)
+    log = tmp_path / "theirs" / "episodes.jsonl"
+    log.write_text(log.read_text().replace('"seed": 3', '"seed": 4'))
+    assert main(["compare", f"evals={{ours:[{ours}],theirs:[{theirs}]}}", f"out={tmp_path / 'out'}"]) != 0
+    assert "an evaluation of 'theirs' is of other tasks or episodes than the first" in capfd.readouterr().err
+    log.write_text(log.read_text().replace("true", "false"))
+    assert main(["compare", f"evals={{ours:[{ours}],theirs:[{theirs}]}}", f"out={tmp_path / 'out'}"]) != 0
+    assert "episodes.jsonl and summary.json do not tell of the same episodes" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("evals", "said"),
     [
-        ([], "evals is empty, expected folders of robomem eval: evals=[DIR,DIR,...]"),
-        (["good/seed0", "other/seed0"], "evals go by their folders' names, expected different ones"),
+        ([], "evals is [], expected folders of robomem eval: evals=[DIR,DIR,...]"),
+        (["good/seed0", "good/../good/seed0"], "evals has a folder twice"),
         (["good/seed0", "nowhere"], "holds no results; expected a folder of robomem eval that has ended"),
         (["good/seed0", "torn"], "holds no results; expected a folder of robomem eval that has ended"),
         (["good/seed0", "blank"], "blank has no arm 'memory'; it has: blank"),

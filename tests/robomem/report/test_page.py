@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from robomem.report.page import write_compare_report, write_eval_report, write_run_report, write_train_report
-from robomem.report.values import CompareReport, Curve, DemoReport, Estimate, RunReport, RunRow, TaskNote, TrainReport
+from robomem.report.values import (
+    CompareReport,
+    Curve,
+    DemoReport,
+    Estimate,
+    MethodRow,
+    RunReport,
+    RunRow,
+    TaskNote,
+    TrainReport,
+)
 from tests.robomem.report.content import evaluation, picture, snapshots, story
 
 ATTACK = """</script><script>alert(1)</script><img src=x onerror="alert(2)">'"<!--{{ 7 * 7 }}"""
@@ -72,7 +82,9 @@ def pages(folder: Path, text: str = "plain") -> dict[str, str]:
     write_eval_report(folder / "eval.html", report)
     write_eval_report(folder / "demo.html", DemoReport(report.rows, report.tasks, report.stories, report.facts))
     row = RunRow(text, text, {text: Estimate(0.5, 0.4, 0.6)}, 0.5, True)
-    write_compare_report(folder / "compare.html", CompareReport((row,), {text: text}, text, text))
+    half = {text: Estimate(0.5, 0.4, 0.6)}
+    methods = (MethodRow(text, 3, half), MethodRow(text, 3, half, half))
+    write_compare_report(folder / "compare.html", CompareReport((row,), {text: text}, text, text, methods))
     write_train_report(folder / "train.html", TrainReport(curves, curves, {text: text}, text, text))
     write_run_report(
         folder / "run.html", run_report(story=shown, refused=((0.1, text),), facts={text: text}, lead=text)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
-from robomem.report.statistics import bootstrap, eval_row, median_table, results, rows_from, wilson
+from robomem.report.statistics import bootstrap, eval_row, median_table, methods_table, results, rows_from, wilson
 from robomem.report.values import Estimate, EvalRow
 
 
@@ -128,3 +129,62 @@ def test_rows_are_read_again_from_a_summary() -> None:
         ("t", "memory", 2, 0.5),
         ("t", "blank", 2, 0.0),
     ]
+
+
+Runs = list[dict[str, dict[int, bool]]]
+
+
+def played(rates: list[float], rng: np.random.Generator, hard: NDArray[np.float64]) -> Runs:
+    """One run for each of `rates`, on scenes of which some are `hard`er than others."""
+    return [{"t": {k: bool(rng.random() < rate - hard[k]) for k in range(len(hard))}} for rate in rates]
+
+
+def test_methods_are_rated_over_runs_and_episodes() -> None:
+    runs: dict[str, Runs] = {
+        "ours": [{"t": {0: True, 1: True}, "u": {7: True}}, {"t": {0: True, 1: False}, "u": {7: True}}],
+        "theirs": [{"t": {0: False, 1: False}, "u": {7: True}}],
+    }
+    ours, theirs = methods_table(runs)
+    assert (ours.runs, ours.success["t"].mean, ours.success["u"].mean) == (2, 0.75, 1)
+    assert ours.success["mean"].mean == pytest.approx(0.875)  # every task counts the same, however many its episodes
+    assert ours.more == {}
+    assert theirs.more["t"].mean == -0.75
+    assert theirs.more["mean"].mean == pytest.approx(-0.375)
+    assert methods_table(runs) == (ours, theirs)
+    assert json.loads(json.dumps(theirs.plain()))["more"]["t"]["mean"] == -0.75
+
+
+def test_methods_cover_the_truth_as_often_as_they_say() -> None:
+    """Runs that differ by 4 points, scenes by 8; 95 % intervals, a little too wide rather than too narrow."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(60):
+        hard = 0.08 * rng.standard_normal(100)
+        a, b = (played(list(0.85 + 0.04 * rng.standard_normal(3)), rng, hard) for _ in range(2))
+        first, second = methods_table({"a": a, "b": b})
+        held += [first.success["t"].low <= 0.85 <= first.success["t"].high]
+        held += [second.more["t"].low <= 0 <= second.more["t"].high]
+    assert 0.9 <= np.mean(held) <= 1
+
+
+def test_what_methods_have_in_common_is_no_difference() -> None:
+    """The same hard scenes and the same unlucky run: each makes a success uncertain, not a difference."""
+    common = [{"t": {k: k % 3 > 0 and not (run == 2 and k > 40) for k in range(60)}} for run in range(3)]
+    worse = [{"t": {k: won and k != 1 for k, won in run["t"].items()}} for run in common]
+    ours, theirs = methods_table({"ours": common, "theirs": worse})
+    assert ours.success["t"].high - ours.success["t"].low > 0.2
+    assert -0.06 < theirs.more["t"].low < theirs.more["t"].mean < 0
+
+
+def test_methods_that_never_fail_are_not_certain() -> None:
+    perfect = [{"t": dict.fromkeys(range(10), True)}] * 3
+    ours, theirs = methods_table({"ours": perfect, "theirs": perfect})
+    assert ours.success["t"] == wilson(30, 30)
+    assert theirs.more["t"].mean == 0
+    assert theirs.more["t"].low == -theirs.more["t"].high == -(1 - wilson(30, 30).low)
+
+
+@pytest.mark.parametrize("other", [{"t": {0: True, 2: True}}, {"u": {0: True, 1: True}}])
+def test_methods_on_other_episodes_are_refused(other: dict[str, dict[int, bool]]) -> None:
+    with pytest.raises(ValueError, match="an evaluation of 'theirs' is of other tasks or episodes"):
+        methods_table({"ours": [{"t": {0: True, 1: True}}], "theirs": [other]})
