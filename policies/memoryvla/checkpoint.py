@@ -81,11 +81,13 @@ def load_policy(
     joining: Joining = "none",
     pull: float = 5.0,
     published: str | None = None,
+    period: float | None = None,
+    slots: int | None = None,
 ) -> MemoryVLAPolicy:
-    """The policy in a checkpoint file; `published` as in load_checkpoint. Raises CheckpointError, ValueError for a way
-    of joining that it has not."""
+    """The policy in a checkpoint file; `published` as in load_checkpoint, the rest as the policy takes it. Raises
+    CheckpointError, and ValueError as the policy does."""
     model, normalizer, _ = load_checkpoint(Path(path), published)
-    return MemoryVLAPolicy(model, normalizer, kinematics, joining, pull)
+    return MemoryVLAPolicy(model, normalizer, kinematics, joining, pull, period, slots)
 
 
 def _config(values: dict[str, Any], kinds: Mapping[str, str], published: str | None) -> MemoryVLAConfig:

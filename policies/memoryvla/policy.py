@@ -23,7 +23,9 @@ class MemoryVLAPolicy:
 
     `joining` says how a new chunk joins the running one: "prefix" goes on from what is promised, as the expert was
     trained to; "guided" is drawn to what runs, by `pull` at most, whatever the expert was trained to (realtime.py).
-    Raises ValueError for a prefix that was not trained.
+    It is asked every `period` [s], None: as it was in training; what it executes of a chunk before the next comes must
+    be in the chunk. Memories have `slots`, None: as in training; with more they merge later and tell moments apart for
+    longer. Raises ValueError for a prefix that was not trained, and what cannot be.
     """
 
     def __init__(
@@ -33,21 +35,28 @@ class MemoryVLAPolicy:
         kinematics: Kinematics,
         joining: Joining = "none",
         pull: float = 5.0,
+        period: float | None = None,
+        slots: int | None = None,
     ) -> None:
         if joining not in get_args(Joining):
             raise ValueError(f"joining is '{joining}', expected one of: {', '.join(get_args(Joining))}")
         if joining == "prefix" and not model.config.sampler.max_delay:
             raise ValueError("joining is 'prefix', the policy was trained with max_delay=0; without training: guided")
         require_pull(pull)
-        self.joining, self.pull = joining, pull
+        span = model.config.action_dt * model.config.expert.horizon
+        if period is not None and not 0 < period <= span:
+            raise ValueError(f"period is {period} s, expected more than 0 and at most {span:g} s, as long as a chunk")
+        if slots is not None and slots < 1:
+            raise ValueError(f"slots is {slots}, expected 1 or more")
+        self.joining, self.pull, self.slots = joining, pull, slots
         self.model = model.eval().requires_grad_(False)
         self.normalizer = normalizer
         self.kinematics = kinematics
-        self.period = model.config.period
+        self.period = model.config.period if period is None else period
 
     def new_memory(self, seed: int) -> MemoryState:
         """An empty memory whose sampling noise is drawn from `seed`."""
-        return self.model.bank.empty(seed=seed)
+        return self.model.bank.empty(seed=seed, slots=self.slots)
 
     def infer(self, obs: Observation, context: Context, memory: MemoryState) -> ActionChunk:
         """The chunk for `obs`; `memory` is read, then advanced by this observation.

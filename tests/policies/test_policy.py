@@ -187,3 +187,33 @@ def test_a_swapped_memory_runs_on_with_what_its_own_arm_does() -> None:
     memory = policy.new_memory(9)
     own = policy.infer(look(20.0), Context("go"), memory)
     assert Swapped(donor.history, offset=2)(memory, look(20.4)).running is own
+
+
+@pytest.mark.parametrize("slots", [1, 2, 40])
+def test_a_memory_has_as_many_slots_as_wanted_at_run_time(slots: int) -> None:
+    policy = make_policy()
+    same_weights = MemoryVLAPolicy(policy.model, NORMALIZER, panda(), slots=slots)
+    memory, _ = watched(same_weights, lambda memory, obs: memory, 30)
+    entries = memory.entries()
+    assert len(entries) == min(slots, 30)
+    assert sum(entry.count for entry in entries) == 30
+
+
+def test_a_policy_is_asked_at_another_rate_than_in_training() -> None:
+    policy = make_policy()
+    assert policy.period == SMALL.period
+    assert MemoryVLAPolicy(policy.model, NORMALIZER, panda(), period=0.2).period == 0.2
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"period": 0.0}, "period is 0.0 s, expected more than 0 and at most 0.4 s, as long as a chunk"),
+        ({"period": 0.5}, "period is 0.5 s, expected more than 0"),
+        ({"period": float("nan")}, "period is nan s, expected more than 0"),
+        ({"slots": 0}, "slots is 0, expected 1 or more"),
+    ],
+)
+def test_what_a_policy_cannot_be_run_with_is_refused(how: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        MemoryVLAPolicy(make_policy().model, NORMALIZER, panda(), **how)  # type: ignore[arg-type]
