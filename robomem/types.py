@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from robomem.corrections.record import Correction as Correction
 from robomem.errors import InvalidChunk
 
 FloatArray = NDArray[np.float64]
@@ -151,18 +152,6 @@ class ActionChunk:
         if self.space == "tool_pose":
             value[3:] /= np.linalg.norm(value[3:])
         return value, float((1 - share) * self.gripper[before] + share * self.gripper[after])
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What a person asked to change, as data; `level` says whether it alters the plan or the skill."""
-
-    level: Literal["plan", "skill"]
-    ops: tuple[Mapping[str, Any], ...]
-    target: str
-    scope: str
-    utterance: str
-    provenance: str
 
 
 @dataclass(frozen=True)

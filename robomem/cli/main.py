@@ -14,12 +14,18 @@ COMMANDS = {
     "replay": "feed a stored episode back and say where it first differs",
     "eval": "success on unseen seeds, and what the memory is worth",
     "compare": "evaluations side by side: training seeds, and their median",
+    "correct": "what a person's words are understood as: correct parse TEXT...",
     "collect": "record demonstrations for training",
     "train": "train a policy on what was collected",
     "convert": "make a checkpoint of MemoryVLA's released code one of ours",
     "bench": "how fast it is, and how smooth: bench policy, sampler, memory, published, joining, data",
     "doctor": "what this machine can do, and what to install for the rest",
 }
+
+CORRECT_USAGE = """usage: robomem correct parse [TEXT ...]
+
+Prints what each TEXT is understood as, one JSON record a line, or {"refused": why}. Without TEXT, each line that comes
+in is one. Words are read by an embedded grammar; nothing is sent anywhere, nothing is kept."""
 
 BENCHES = {
     "policy": "how long a policy step takes",
@@ -96,6 +102,8 @@ def _answer(arguments: list[str]) -> int:
     if command == "bench" and arguments[:1] in (["-h"], ["--help"]):
         print(BENCH_USAGE.format(benches=_listed(BENCHES)))
         return 0
+    if command == "correct":
+        return _correct(arguments)
     os.environ["MUJOCO_GL"] = "disable"  # sim draws by EGL itself; without it mujoco could not even be imported
     try:
         if command not in COMMANDS:
@@ -111,6 +119,20 @@ def _answer(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"robomem {command.replace('_', ' ')}: interrupted; what was done is kept", file=sys.stderr)
         return 130
+
+
+def _correct(arguments: list[str]) -> int:
+    """`robomem correct parse TEXT...`: words of a person, not settings."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(CORRECT_USAGE)
+        return 0 if arguments else 2
+    if arguments[0] != "parse":
+        print(f"robomem correct: {UnknownName('word', arguments[0], ['parse'])}", file=sys.stderr)
+        return 2
+    from robomem.cli.correct import parse
+
+    parse(arguments[1:] or (line.rstrip("\n") for line in sys.stdin))
+    return 0
 
 
 if __name__ == "__main__":

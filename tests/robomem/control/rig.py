@@ -4,10 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from robomem.control.loop import ControlLoop
+from robomem.corrections.record import Provenance, Roughly, Translate
 from robomem.types import ActionChunk, Context, Correction, Event, Frame, Observation, Start
 from tests.robomem.control.joint_arm import DT, HZ, Events, JointArm, Kept
 
-HIGHER = Correction("skill", ({"kind": "translate", "axis": "z"},), "block", "episode", "higher", "test")
+HIGHER = Correction(
+    level="skill",
+    depends="last",
+    ops=(Translate(axis="z", sign=1, magnitude=Roughly(bin="plain")),),
+    utterance="higher",
+    provenance=Provenance(parser="test", version=1),
+)
 
 
 def constant(t: float, joints: Sequence[float], version: int, ticks: float = 100) -> ActionChunk:

@@ -1,0 +1,1 @@
+"""Words to knowledge: parse, distil, store, retrieve, apply."""

@@ -1,0 +1,1 @@
+"""English: words, grammar, and what its rules mean."""
