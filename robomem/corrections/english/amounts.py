@@ -14,6 +14,7 @@ PER_UNIT = {
     "centimetres": ("m", 0.01),
     "millimetres": ("m", 0.001),
     "micrometres": ("m", 1e-6),
+    "thous": ("m", 0.0254e-3),
     "inches": ("m", 0.0254),
     "feet": ("m", 0.3048),
     "degrees": ("rad", pi / 180),
@@ -62,7 +63,8 @@ def exact(unit: str, size: float) -> Callable[..., HowMuch]:
 def number(*parts: Said) -> HowMuch:
     sign = -1 if "MINUS" in kinds(parts) else 1
     more = bool({"ANOTHER", "MORE"} & set(kinds(parts)))
-    return HowMuch(sign * (parts[-1].value or 1.0), more=more)
+    value = next((part.value for part in parts if part.kind == "NUMBER"), 1.0)
+    return HowMuch(sign * value, more=more)
 
 
 def share(count: HowMuch, of: Said) -> HowMuch:

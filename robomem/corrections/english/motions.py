@@ -59,7 +59,7 @@ def motion(*parts: Any) -> Clause | None:
 def _moves(parts: Sequence[Any]) -> list[Move]:
     """Ways with their amounts; nothing where it is not clear which belongs to which."""
     said, how = kinds(parts), amounts(parts)
-    ways = _ways(parts)
+    ways = _along([part for part in parts if isinstance(part, Way)])
     farther = any(amount.more for amount in how)
     if any(way.axis == "lower" for way in ways):
         if farther and (things(parts) or "it" in marks(parts)):
@@ -85,25 +85,6 @@ def _moves(parts: Sequence[Any]) -> list[Move]:
         if len(pairs) == len(ways):
             return pairs
     return []
-
-
-def _ways(parts: Sequence[Any]) -> list[Way]:
-    """The ways of a bag; "too far" turns about the next one, or else the only one."""
-    found: list[Way] = []
-    turned = False
-    for part in parts:
-        if isinstance(part, Mark) and part.name == "reversed":
-            if turned:
-                return []
-            turned = True
-        elif isinstance(part, Way):
-            found.append(replace(part, sign=-part.sign) if turned else part)
-            turned = False
-    if turned:
-        if len(found) != 1:
-            return []
-        found = [replace(found[0], sign=-found[0].sign)]
-    return _along(found)
 
 
 def _along(ways: list[Way]) -> list[Way]:
@@ -187,12 +168,17 @@ def _owner(parts: Sequence[Any]) -> Target | None:
     return None if owner == target("object") else owner
 
 
-def _too(*parts: Said) -> Any:
-    return Way("z", -1) if "HIGH" in kinds(parts) else Way("z", 1) if "LOW" in kinds(parts) else Mark("reversed")
+def _too(*parts: Any) -> Way:
+    return Way("z", -1 if "HIGH" in kinds(parts) else 1)
 
 
-def _not_enough(*parts: Said) -> Any:
-    return Way("z", 1) if "HIGH" in kinds(parts) else Way("z", -1) if "LOW" in kinds(parts) else Mark("same")
+def _not_enough(*parts: Any) -> Way:
+    return Way("z", 1 if "HIGH" in kinds(parts) else -1)
+
+
+def _against(*parts: Any) -> Way:
+    way = next(part for part in parts if isinstance(part, Way))
+    return replace(way, sign=-way.sign)
 
 
 def _frame(*parts: Any) -> Mark:
@@ -204,10 +190,12 @@ def _frame(*parts: Any) -> Mark:
 
 RULES: dict[str, Callable[..., Any]] = {
     "motion": motion,
-    "handling": lambda verb: verb,
+    "handling": lambda verb, *_: verb,
     "frame": _frame,
     "too": _too,
     "not_enough": _not_enough,
+    "against": _against,
+    "with": lambda *parts: next(part for part in parts if isinstance(part, Way)),
     "up": _way("z", 1),
     "down": _way("z", -1),
     "lower": _way("lower", -1),

@@ -33,6 +33,8 @@ def read_number(words: Sequence[str], at: int, is_unit: Callable[[int], bool]) -
         if end < len(words) and words[end] in PARTS and (value != 1 or words[end] != "third"):
             share = value * PARTS[words[end]]
             return share, _of(words, end + 1, is_unit) - at
+        if value < 1:
+            return value, _of(words, end, is_unit) - at
         if words[at] == "one" and end == at + 1 and not is_unit(end):
             return 0.0, 0
         return value, end - at

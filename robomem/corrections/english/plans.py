@@ -150,6 +150,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "bypart": lambda *parts: Mark(parts[-1].word),
     "target": lambda what: what,
     "this": this,
+    "same": lambda *parts: this(*parts) if len(things(parts)) == 1 else None,
     "this_not": this_not,
     "not_this_but": not_this_but,
     "lead": _lead,

@@ -3,35 +3,25 @@
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from itertools import groupby
+from itertools import chain, groupby
 
 from pydantic import ValidationError
 
 from robomem.corrections.chart import Grammar
 from robomem.corrections.english import amounts, motions, plans, sentences, skills, things
 from robomem.corrections.english.values import Sentence, distinct
-from robomem.corrections.english.words import Said
+from robomem.corrections.english.words import UNASKED, Said, paused_once
 from robomem.corrections.record import Meaning
 
-IDLE = (
-    "WORD",
-    "IT",
-    "THIS",
-    "THE",
-    "A",
-    "MY",
-    "YOUR",
-    "ME",
-    "OF",
-    "TO",
-    "FOR",
-    "WITH",
-    "POSS",
-    "ATTRIBUTE",
-    "FROM",
-    "HIT",
-    "DIDNOT",
-)
+ASKS = """
+UP DOWN LOWER HIGH LOW DEEP DEEPER SHALLOWER FORWARD BACK LEFT RIGHT CLOCKWISE COUNTER X Y Z PLUS MINUS ALONG TOWARD
+AWAY DISTANCE TOO ENOUGH LITTLE MUCH FAR MORE ANOTHER LESS PERCENT METRE CM MM UM THOU INCH FOOT DEGREE RADIAN TURNS
+HALFWAY LIMIT UNSAID IF WHEN WHENEVER ALWAYS NEVER BEFORE AFTER FIRST STOP WAIT RESUME RESTART MEANT WRONG OTHER
+INSTEAD INSTEADOF REPAIR NO THEN OVERSHOT UNDERSHOT WIDER NARROW ONLYAFTER ONLYTHEN UNTIL
+"""
+TELLERS = ("SUBJECT", "IT", "THIS", "THE", "A", "MY", "YOUR", "WORD", "ATTRIBUTE", "ONE")
+SPEAKERS = ("i", "we", "she", "he", "they")
+OTHERS = ("she", "he", "they")  # are not asked for anything
 PAUSE = Said("_SEP", ",")
 
 
@@ -41,11 +31,13 @@ def readings_of(words: Sequence[Said]) -> list[Meaning]:
     Where there is none, asides are left out: what a person says between pauses that tells nothing of what to do, "it is
     about to spill". Raises TooManyReadings.
     """
-    return _readings_of(words) or _readings_of(_without_asides(words))
+    others = any(said.word in OTHERS for said in words)
+    return (not others and _readings_of(words)) or _readings_of(_without_asides(words))
 
 
 def _readings_of(words: Sequence[Said]) -> list[Meaning]:
-    read = [(of.said, meaning) for of in _english().readings(words) if (meaning := _meaning(of))]
+    asked = paused_once(said for said in words if said.kind not in UNASKED)
+    read = [(of.said, meaning) for of in _english().readings(asked) if (meaning := _meaning(of))]
     most = max((said for said, _ in read), default=0)
     return distinct(meaning for said, meaning in read if said == most)
 
@@ -53,21 +45,27 @@ def _readings_of(words: Sequence[Said]) -> list[Meaning]:
 def _without_asides(words: Sequence[Said]) -> list[Said]:
     """The words between pauses that could tell what to do."""
     kept: list[Said] = []
-    for pause, part in groupby(words, key=lambda said: said.kind == "_SEP"):
+    told = False
+    paused = chain.from_iterable([PAUSE, said] if said.word in SPEAKERS else [said] for said in words)
+    for pause, part in groupby(paused, key=lambda said: said.kind == "_SEP"):
         said = list(part)
-        if not pause and not _is_aside(said):
+        if pause:
+            continue
+        told = _is_aside(said) or (told and said[0].kind == "NOT")  # "it is tea, not poison"
+        if not told:
             kept += [PAUSE, *said] if kept else said
     return kept
 
 
 def _is_aside(said: Sequence[Said]) -> bool:
-    """True for words that neither ask for anything nor name a thing. "It will not fit" does not forbid."""
+    """True for what is told, of a thing or of somebody, without a word that could ask for anything; a thing alone is
+    none, it may be the one that is meant."""
     words = [of.kind for of in said]
-    if not set(words) <= {*IDLE, "DONT"} or words[0] in ("NOT", "DONT") or words[-1] == "DONT":
+    if said[0].word in OTHERS:
+        return True
+    if words[0] not in TELLERS or set(words) & set(ASKS.split()):
         return False
-    if words[0] == "THE":
-        return len(words) > 3 and bool({"DONT", "DIDNOT"} & set(words))
-    return len(words) > 2 or "ATTRIBUTE" not in words
+    return words[0] == "SUBJECT" or "BE" in words or not _english().readings(said, "named")
 
 
 @cache

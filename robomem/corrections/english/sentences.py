@@ -12,6 +12,7 @@ from robomem.corrections.record import (
     Goto,
     Gripper,
     Prefer,
+    Resume,
     Rotate,
     Roughly,
     Scope,
@@ -26,6 +27,8 @@ STATES = {"CLOSE": "closed", "OPEN": "open", "IN": "in"}
 
 def start(*parts: Any) -> Sentence | None:
     """A sentence, and where it holds."""
+    if isinstance(parts[0], Said) and parts[0].kind == "FIRST" and _is_preference(parts):
+        return None  # an order
     sentence: Sentence | None = next(part for part in parts if isinstance(part, Sentence))
     for part in parts:
         if sentence is None:
@@ -37,6 +40,11 @@ def start(*parts: Any) -> Sentence | None:
         elif isinstance(part, Target):
             sentence = _of_things(sentence, part)
     return sentence
+
+
+def _is_preference(parts: tuple[Any, ...]) -> bool:
+    sentence = next(part for part in parts if isinstance(part, Sentence))
+    return isinstance(sentence.clauses[0].ops[0], Prefer)
 
 
 def clauses(*parts: Any) -> Sentence | None:
@@ -56,6 +64,10 @@ def clauses(*parts: Any) -> Sentence | None:
             found = []  # "right, carry on"
         if clause.repairs and found and found[-1].depends == clause.depends:
             found = found[:-1]  # "left, no, I mean right"
+        if link.name != "after_that" and found and found[-1].level == "skill" and clause.level == "plan":
+            return None
+        if found and isinstance(clause.ops[0], Resume) and clause.ops == found[-1].ops:
+            continue
         if link.name in ("also", "pause") and found and _opposite(found[-1], clause):
             return None
         joined = _joined(found[-1], clause) if found and link.name == "pause" else None
@@ -71,6 +83,12 @@ def _joined(one: Clause, other: Clause) -> Clause | None:
     first, second = one.ops[0], other.ops[0]
     if first == second:
         return replace(one, target=only(about))
+    if isinstance(first, Translate) and isinstance(second, Translate) and first.magnitude == PLAIN:
+        if first.axis == second.axis and first.sign == second.sign and first.frame == "base":
+            return replace(other, target=only(about))  # "left, my left"
+        if first.axis == second.axis == "x" and (first.frame, second.frame) == ("object", "base"):
+            op = second.model_copy(update={"frame": "object"})  # "along its axis, backwards"
+            return replace(other, ops=(op,), target=only(about))
     how = distinct(of for op in (first, second) if (of := getattr(op, "magnitude", None)) not in (None, PLAIN))
     if _direction(first) is None or _direction(first) != _direction(second) or len(how) > 1:
         return None
@@ -84,13 +102,13 @@ def _direction(op: Any) -> tuple[Any, ...] | None:
         return ("z" if op.axis == "z" and op.kind == "translate" else op.kind, op.axis, op.frame, op.sign)
     if isinstance(op, Adjust) and op.parameter in ("lift", "lower"):
         return "z", "z", "base", op.sign if op.parameter == "lift" else -op.sign
-    return ("gripper", op.action, "base", 0) if isinstance(op, Gripper) else None
+    return ("gripper", "", "base", 1 if op.action == "open" else -1) if isinstance(op, Gripper) else None
 
 
 def _opposite(one: Clause, other: Clause) -> bool:
     """ "Left and right": asks for nothing."""
     first, second = _direction(one.ops[-1]), _direction(other.ops[0])
-    return first is not None and second is not None and second[3] != 0 and first == (*second[:3], -second[3])
+    return first is not None and second is not None and first == (*second[:3], -second[3])
 
 
 def _where(sentence: Sentence, scope: Scope) -> Sentence | None:

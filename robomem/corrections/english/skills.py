@@ -1,6 +1,7 @@
 """What a skill does more or less of, the hand, and the whole run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -45,6 +46,8 @@ def _compared(said: set[str]) -> set[str]:
 def gripper(*parts: Any) -> Clause | None:
     """Opens or closes the hand; None where it is not clear which, or it is a thing that is opened."""
     said, amount, about = marks(parts), merged(amounts(parts)), things(parts)
+    if amount is not None and amount.bare and amount.value < 1:
+        amount = replace(amount, unit="share")  # "three quarters"
     if "too_wide" in said or ("too_wide_apart" in said and "opens" in said):
         said = said - {"opens", "wider"} | {"narrower"}
     elif "too_narrow" in said:
@@ -82,7 +85,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "lets_go": lambda *parts: Mark("releases", parts[1]),
     "stop": _whole("none", Stop()),
     "wait": _whole("none", Stop(), alone=True),
+    "dont_move": lambda _, go: Clause("skill", "none", (Stop(),)) if go.word == "move" else None,
     "resume": _whole("initial", Resume()),
     "restart": _whole("restart", Resume()),
-    **{name: mark(name) for name in MARKS.split()},
+    **{name: mark(name) for name in (*MARKS.split(), "idle", "begins")},
 }
