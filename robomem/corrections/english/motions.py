@@ -42,7 +42,7 @@ def motion(*parts: Any) -> Clause | None:
         return None
     if any(amount.bare for _, amount in moves):
         return Clause("skill", "last", (), again=lambda like: motion(*measured(parts, like)))
-    turners = distinct(TURNERS.get(kind) for kind in kinds(parts))
+    turners = distinct([*(TURNERS.get(kind) for kind in kinds(parts)), *(way.verb or None for way, _ in moves)])
     about = distinct([*things(parts), *(way.thing for way, _ in moves)])
     if len(turners) > 1 or len(about) > 1:
         return None
@@ -178,7 +178,8 @@ def _not_enough(*parts: Any) -> Way:
 
 def _against(*parts: Any) -> Way:
     way = next(part for part in parts if isinstance(part, Way))
-    return replace(way, sign=-way.sign)
+    verb = next((TURNERS[kind] for kind in kinds(parts) if kind in TURNERS), "")
+    return replace(way, sign=-way.sign, verb=verb)
 
 
 def _frame(*parts: Any) -> Mark:

@@ -12,6 +12,7 @@ from robomem.corrections.record import (
     Goto,
     Gripper,
     Prefer,
+    ReplaceObject,
     Resume,
     Rotate,
     Roughly,
@@ -60,6 +61,8 @@ def clauses(*parts: Any) -> Sentence | None:
         if clause is None:
             return None
         measure = clause.measure or measure
+        if link.name == "after_that" and clause.depends == "initial" and found == [WELL]:
+            return None  # "right then, carry on"
         if link.name == "pause" and clause.depends == "initial" and found == [WELL]:
             found = []  # "right, carry on"
         if clause.repairs and found and found[-1].depends == clause.depends:
@@ -83,6 +86,8 @@ def _joined(one: Clause, other: Clause) -> Clause | None:
     first, second = one.ops[0], other.ops[0]
     if first == second:
         return replace(one, target=only(about))
+    if isinstance(first, ReplaceObject) and isinstance(second, ReplaceObject):
+        return replace(one, ops=(first if first.wrong else second,))  # "the saucer, not the cup"
     if isinstance(first, Translate) and isinstance(second, Translate) and first.magnitude == PLAIN:
         if first.axis == second.axis and first.sign == second.sign and first.frame == "base":
             return replace(other, target=only(about))  # "left, my left"
@@ -102,6 +107,8 @@ def _direction(op: Any) -> tuple[Any, ...] | None:
         return ("z" if op.axis == "z" and op.kind == "translate" else op.kind, op.axis, op.frame, op.sign)
     if isinstance(op, Adjust) and op.parameter in ("lift", "lower"):
         return "z", "z", "base", op.sign if op.parameter == "lift" else -op.sign
+    if isinstance(op, Adjust):
+        return ("adjust", op.parameter, "base", op.sign)
     return ("gripper", "", "base", 1 if op.action == "open" else -1) if isinstance(op, Gripper) else None
 
 

@@ -19,6 +19,7 @@ class Way:
     turns: bool = False
     along: bool = False  # an axis; "back" and "out" beside it tell its sign
     named: bool = False  # "y": along it, and about it after "turn"
+    verb: str = ""  # what was said to turn
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ UNASKED = ("SUBJECT", "BE")  # tell who is spoken of, and that something is said
 LONGEST = 300  # characters of an utterance: more is no correction
 ADJECTIVE = re.compile(r"[a-z]{3,}(?:ed|en|less|est)$|[a-z]{4,}ish$|[a-z]{1,2}\d+$")
 MEASURES = ("METRE", "CM", "MM", "UM", "THOU", "INCH", "FOOT", "DEGREE", "RADIAN", "TURNS")
+NOUNS_TOO = ("torque", "power", "pressure", "force", "safety")  # limits that begin the name of a thing, a torque wrench
 THINGS_TOO = (
     "glass",
     "paper",
@@ -55,7 +56,7 @@ def words_of(text: str) -> list[Said]:
         if said.kind == "TURN" and said.word == "turn" and read and read[-1].kind == "NUMBER":
             said = Said("TURNS", "turns")  # "a quarter turn"
         if said.kind == "BECAUSE":
-            read += [Said("_SEP", ","), Said("SUBJECT", said.word)]
+            read += [Said("_SEP", ","), Said("SUBJECT", "because")]
         elif said.kind != "FILLER":
             read.append(said)
     if all(said.kind == "_SEP" for said in read):
@@ -120,7 +121,9 @@ def _owned(read: Sequence[Said]) -> list[Said]:
 def _nouns(read: Sequence[Said]) -> Iterator[Said]:
     """Unknown words: one that describes the next is an attribute, the others are things, of which there is one."""
     for said, following in zip(read, [*read[1:], Said("", "")], strict=True):
-        if said.word in THINGS_TOO and following.kind not in NAMED:
+        if (said.word in THINGS_TOO and following.kind not in NAMED) or (
+            said.word in NOUNS_TOO and following.kind == "WORD"
+        ):
             yield Said("WORD", said.word)
         elif said.kind == "WORD" and ADJECTIVE.match(said.word) and following.kind in NAMED[:3]:
             yield Said("ATTRIBUTE", said.word)

@@ -6,7 +6,7 @@ from robomem.corrections.grammar import NotUnderstood, parse
 from robomem.corrections.record import Meaning
 from tests.robomem.corrections.said import read
 
-AT_LEAST = {"dev": 0.9, "held_out": 0.7}
+AT_LEAST = {"dev": 0.88, "held_out": 0.8}
 
 
 def understood(text: str) -> Meaning | None:
@@ -40,6 +40,16 @@ def test_most_of_what_people_say_is_understood_exactly(file: str) -> None:
     exact = [rounded(understood(text)) == rounded(meaning) for text, meaning in said]
     assert len(said) >= 300
     assert sum(exact) / len(exact) >= AT_LEAST[file]
+
+
+def test_what_is_understood_goes_the_right_way() -> None:
+    """On the sentences it was tuned on; a wrong axis or sign is worse than a refusal."""
+    wrong = [
+        text
+        for text, meaning in read("dev")
+        if meaning is not None and (said := understood(text)) is not None and directions(said) != directions(meaning)
+    ]
+    assert not wrong
 
 
 def test_what_cannot_be_said_in_a_record_is_refused() -> None:
