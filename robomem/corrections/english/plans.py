@@ -20,19 +20,18 @@ def plan(op: Any, about: Target | None = None, lasting: bool = False) -> Clause:
 
 def goto(*parts: Any) -> Clause | None:
     """To a thing, or a part of it."""
-    about, by = _by_part(only(things(parts)) or Target(), parts)
+    about = _by_part(only(things(parts)) or Target(), parts)
     if about is None or about == Target():
         return None
-    del by
     return Clause("skill" if about.part else "plan", "none", (Goto(),), about)
 
 
-def _by_part(about: Target, parts: Sequence[Any]) -> tuple[Target | None, bool]:
-    """The part that the thing is taken by, if that is said."""
+def _by_part(about: Target, parts: Sequence[Any]) -> Target | None:
+    """With the part that it is taken by, if that is said; None where two are."""
     by = next((part.name for part in parts if isinstance(part, Mark) and part.name not in RELATIONS.values()), None)
     if by is None:
-        return about, False
-    return (None if about.part else about.model_copy(update={"part": by})), True
+        return about
+    return None if about.part else about.model_copy(update={"part": by})
 
 
 def meant(right: Target, wrong: Target | None = None) -> Clause:
@@ -92,7 +91,7 @@ def use(*parts: Any) -> Clause:
 def take_always(*parts: Any) -> Clause | None:
     """A thing is taken so."""
     verb = next(part.word for part in parts if isinstance(part, Said) and part.kind == "TAKE")
-    what, _ = _by_part(things(parts)[0], parts)
+    what = _by_part(things(parts)[0], parts)
     return None if what is None else plan(Prefer(step=Step(verb=verb, target=what)), lasting=True)
 
 
@@ -100,7 +99,7 @@ def step(*parts: Any) -> Step | None:
     """Something done."""
     said = [part for part in parts if isinstance(part, Target)]
     how = next((part.name for part in parts if isinstance(part, Mark) and part.name in RELATIONS.values()), None)
-    what, _ = _by_part(said[0], parts)
+    what = _by_part(said[0], parts)
     if what is None or (how and len(said) < 2):
         return None
     return Step(verb=strings(parts)[0], target=what, relation=how, place=said[1] if how else None)

@@ -46,7 +46,7 @@ def words_of(text: str) -> list[Said]:
     too long, or signs that nobody says."""
     if len(text) > LONGEST:
         raise ValueError(f"{len(text)} characters, expected at most {LONGEST}")
-    words = [mended(word, _vocabulary()) for word in split(text)]
+    words = [mended(word, _parts_of_phrases()) for word in split(text)]
     read: list[Said] = []
     at = 0
     while at < len(words):
@@ -65,7 +65,8 @@ def words_of(text: str) -> list[Said]:
 
 
 @cache
-def _known() -> Phrases:
+def vocabulary() -> Phrases:
+    """The phrases of words.yaml."""
     text = resources.files("robomem.corrections.english").joinpath("words.yaml").read_text(encoding="utf-8")
     phrases: dict[tuple[str, ...], tuple[str, str]] = {}
     for kind, groups in yaml.load(text, Loader=yaml.BaseLoader).items():
@@ -79,13 +80,13 @@ def _known() -> Phrases:
 def _longest() -> Mapping[str, int]:
     """First word -> how long the longest phrase is that begins with it."""
     lengths: dict[str, int] = {}
-    for phrase in _known():
+    for phrase in vocabulary():
         lengths[phrase[0]] = max(lengths.get(phrase[0], 0), len(phrase))
     return lengths
 
 
 def _is_measure(words: Sequence[str], at: int) -> bool:
-    return at < len(words) and _known().get((words[at],), ("", ""))[0] in MEASURES
+    return at < len(words) and vocabulary().get((words[at],), ("", ""))[0] in MEASURES
 
 
 def _phrase(words: Sequence[str], at: int) -> tuple[Said, int]:
@@ -94,15 +95,15 @@ def _phrase(words: Sequence[str], at: int) -> tuple[Said, int]:
     if word == ",":
         return Said("_SEP", word), 1
     for length in range(_longest().get(word, 0), 0, -1):
-        if phrase := _known().get(tuple(words[at : at + length])):
+        if phrase := vocabulary().get(tuple(words[at : at + length])):
             return Said(*phrase), length
-    of_many = _known().get((singular(word),), ("", ""))
+    of_many = vocabulary().get((singular(word),), ("", ""))
     return (Said(*of_many) if of_many[0] in ("PART", "PLACE") else Said("WORD", word)), 1
 
 
 @cache
-def _vocabulary() -> frozenset[str]:
-    return frozenset(word for phrase in _known() for word in phrase) | numbers.WORDS
+def _parts_of_phrases() -> frozenset[str]:
+    return frozenset(word for phrase in vocabulary() for word in phrase) | numbers.WORDS
 
 
 def _owned(read: Sequence[Said]) -> list[Said]:

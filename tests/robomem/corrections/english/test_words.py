@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robomem.corrections.english.spelling import singular
-from robomem.corrections.english.words import LONGEST, words_of
+from robomem.corrections.english.words import LONGEST, vocabulary, words_of
 
 
 def kinds(text: str) -> str:
@@ -91,3 +91,26 @@ def test_any_text_is_words_or_refused(text: str) -> None:
         assert all(said.kind for said in words_of(text))
     except ValueError as error:
         assert str(error)
+
+
+def test_no_filler_hides_a_direction_or_a_refusal() -> None:
+    """What is left out must not have said which way, or that it must not be done."""
+    known = vocabulary()
+    telling = (
+        "UP",
+        "DOWN",
+        "LOWER",
+        "FORWARD",
+        "BACK",
+        "LEFT",
+        "RIGHT",
+        "CLOCKWISE",
+        "COUNTER",
+        "TOWARD",
+        "AWAY",
+        "STOP",
+    )
+    telling += ("NEVER", "DONT", "TOO", "X", "Y", "Z", "LIMIT")
+    words = {phrase[0] for phrase, (kind, _) in known.items() if len(phrase) == 1 and kind in telling}
+    hidden = {" ".join(phrase) for phrase, (kind, _) in known.items() if kind == "FILLER" and words & set(phrase)}
+    assert hidden == {"all right", "listen up"}
