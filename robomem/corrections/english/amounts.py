@@ -76,6 +76,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "number": number,
     "a_turn": lambda *_: HowMuch(2 * pi, "rad", size=2 * pi),
     "bare_number": lambda count: HowMuch(count.value),
+    "bare_one": lambda _: HowMuch(1.0),
     "little": lambda *_: HowMuch(word="little"),
     "much": lambda *_: HowMuch(word="much"),
     "more": lambda *_: HowMuch(more=True),

@@ -69,7 +69,7 @@ def _moves(parts: Sequence[Any]) -> list[Move]:
         if ways or farther:
             return []  # likewise
         ways = [Way("z", 1)]
-    ways = ways or _about_verb(parts)
+    ways = _told(ways) or _about_verb(parts)
     if len(distinct(ways)) == 1:
         amount = merged(how)
         return [] if amount is None else [(ways[0], amount)]
@@ -98,6 +98,14 @@ def _along(ways: list[Way]) -> list[Way]:
     if len(lines) > 1 or len(signs) > 1 or any(way.axis not in fits or way.turns for way in beside):
         return []
     return [replace(lines[0], sign=signs[0] if signs else lines[0].sign)]
+
+
+def _told(ways: list[Way]) -> list[Way]:
+    """Without "closer" and "away" beside what they mean."""
+    bare = Way("", 1), Way("", -1)
+    told = [way for way in ways if way not in bare]
+    senses = {way.sign if not way.axis else -way.sign for way in ways if not way.axis or way.frame == "user"}
+    return told if told and len(senses) == 1 else ways
 
 
 def _about_verb(parts: Sequence[Any]) -> list[Way]:

@@ -8,6 +8,7 @@ from robomem.corrections.english.values import Clause, Mark, Sentence, distinct,
 from robomem.corrections.english.words import Said
 from robomem.corrections.record import (
     Adjust,
+    Approach,
     Condition,
     Goto,
     Gripper,
@@ -28,7 +29,7 @@ STATES = {"CLOSE": "closed", "OPEN": "open", "IN": "in"}
 
 def start(*parts: Any) -> Sentence | None:
     """A sentence, and where it holds."""
-    if isinstance(parts[0], Said) and parts[0].kind == "FIRST" and _is_preference(parts):
+    if isinstance(parts[0], Said) and parts[0].kind == "FIRST" and _is_of_things(parts):
         return None  # an order
     sentence: Sentence | None = next(part for part in parts if isinstance(part, Sentence))
     for part in parts:
@@ -43,9 +44,9 @@ def start(*parts: Any) -> Sentence | None:
     return sentence
 
 
-def _is_preference(parts: tuple[Any, ...]) -> bool:
+def _is_of_things(parts: tuple[Any, ...]) -> bool:
     sentence = next(part for part in parts if isinstance(part, Sentence))
-    return isinstance(sentence.clauses[0].ops[0], Prefer)
+    return isinstance(sentence.clauses[0].ops[0], Prefer | Goto)
 
 
 def clauses(*parts: Any) -> Sentence | None:
@@ -94,6 +95,8 @@ def _joined(one: Clause, other: Clause) -> Clause | None:
         if first.axis == second.axis == "x" and (first.frame, second.frame) == ("object", "base"):
             op = second.model_copy(update={"frame": "object"})  # "along its axis, backwards"
             return replace(other, ops=(op,), target=only(about))
+    if isinstance(second, Approach) and other.target is None and _direction(first) == _to_speaker(second.sign):
+        second = first.model_copy(update={"magnitude": second.magnitude})  # "towards me, much closer"
     how = distinct(of for op in (first, second) if (of := getattr(op, "magnitude", None)) not in (None, PLAIN))
     if _direction(first) is None or _direction(first) != _direction(second) or len(how) > 1:
         return None
@@ -107,9 +110,16 @@ def _direction(op: Any) -> tuple[Any, ...] | None:
         return ("z" if op.axis == "z" and op.kind == "translate" else op.kind, op.axis, op.frame, op.sign)
     if isinstance(op, Adjust) and op.parameter in ("lift", "lower"):
         return "z", "z", "base", op.sign if op.parameter == "lift" else -op.sign
+    if isinstance(op, Approach):
+        return ("approach", "", "base", op.sign)
     if isinstance(op, Adjust):
         return ("adjust", op.parameter, "base", op.sign)
     return ("gripper", "", "base", 1 if op.action == "open" else -1) if isinstance(op, Gripper) else None
+
+
+def _to_speaker(sign: int) -> tuple[Any, ...]:
+    """The direction of what comes to the speaker, or goes away."""
+    return ("translate", "x", "user", -sign)
 
 
 def _opposite(one: Clause, other: Clause) -> bool:

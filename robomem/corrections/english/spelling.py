@@ -95,7 +95,8 @@ def mended(word: str, known: frozenset[str]) -> str:
     if len(meant) == 1:
         return meant.pop()
     thing = english.correction(word)
-    return word if thing is None or thing in known else str(thing)
+    swapped = thing is not None and sorted(thing) == sorted(word)
+    return str(thing) if thing not in (*known, None) and (swapped or len(thing) != len(word)) else word
 
 
 @cache

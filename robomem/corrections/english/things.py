@@ -14,8 +14,8 @@ def target(noun: str, attributes: Sequence[str] = (), part: str | None = None) -
     return Target.model_validate(values)
 
 
-def attribute(word: Said) -> str:
-    return {"close": "closed"}.get(word.word, word.word)
+def attribute(word: Said) -> str | None:
+    return {"close": "closed", "a little": None}.get(word.word, word.word)
 
 
 def noun(*words: Said) -> str:
