@@ -42,14 +42,15 @@ def unknown_names(node: dict[str, Any]) -> set[str]:
 
 
 def test_every_command_has_a_file_and_every_file_a_command() -> None:
-    assert {name.split("_")[0] for name in COMMAND_FILES} == set(COMMANDS)
+    of_words = {"correct"}  # what a person says, no settings
+    assert {name.split("_")[0] for name in COMMAND_FILES} == set(COMMANDS) - of_words
 
 
 @pytest.mark.parametrize("name", COMMAND_FILES)
 def test_a_command_file_holds_exactly_the_settings_of_its_command(name: str) -> None:
     settings = importlib.import_module(f"robomem.cli.{name}").Settings
     assert set(compose_raw(name)) - {"out"} == {field.name for field in fields(settings)}
-    lists = {field.name for field in fields(settings) if field.type == list[str]}
+    lists = {field.name for field in fields(settings) if field.type in (list[str], Any)}
     missing = OmegaConf.missing_keys(compose_raw(name))
     must_be_given = [f"{key}=[x]" if key in lists else f"{key}=x" for key in missing]
     assert isinstance(compose(name, must_be_given, settings).settings, settings)
