@@ -60,11 +60,12 @@ def exact(unit: str, size: float) -> Callable[..., HowMuch]:
     return lambda count, *_: replace(count, value=count.value * size, unit=unit, size=size)
 
 
-def number(*parts: Said) -> HowMuch:
+def number(*parts: Said) -> HowMuch | None:
+    """None for nothing: "0 cm"."""
     sign = -1 if "MINUS" in kinds(parts) else 1
     more = bool({"ANOTHER", "MORE"} & set(kinds(parts)))
     value = next((part.value for part in parts if part.kind == "NUMBER"), 1.0)
-    return HowMuch(sign * value, more=more)
+    return HowMuch(sign * value, more=more) if value else None
 
 
 def share(count: HowMuch, of: Said) -> HowMuch:

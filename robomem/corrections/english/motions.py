@@ -61,10 +61,13 @@ def _moves(parts: Sequence[Any]) -> list[Move]:
     said, how = kinds(parts), amounts(parts)
     ways = _along([part for part in parts if isinstance(part, Way)])
     farther = any(amount.more for amount in how)
-    if any(way.axis == "lower" for way in ways):
-        if farther and (things(parts) or "it" in marks(parts)):
-            return []  # lower than it did: adjust
-        ways = [replace(way, axis="z") if way.axis == "lower" else way for way in ways]
+    of_it = bool(things(parts)) or "it" in marks(parts)
+    said_of = {way.axis for way in ways}
+    if of_it and ("drop" in said_of or ("lower" in said_of and farther)):
+        return []  # it lets go; it goes lower than it did: adjust
+    ways = [replace(way, axis="z") if way.axis in ("lower", "drop") else way for way in ways]
+    if "WENT" in said and not all(way.answers for way in ways):
+        return []  # "you went left" asks for nothing, "too far left" does
     if "LIFT" in said:
         if ways or farther:
             return []  # likewise
@@ -177,17 +180,17 @@ def _owner(parts: Sequence[Any]) -> Target | None:
 
 
 def _too(*parts: Any) -> Way:
-    return Way("z", -1 if "HIGH" in kinds(parts) else 1)
+    return Way("z", -1 if "HIGH" in kinds(parts) else 1, answers=True)
 
 
 def _not_enough(*parts: Any) -> Way:
-    return Way("z", 1 if "HIGH" in kinds(parts) else -1)
+    return Way("z", 1 if "HIGH" in kinds(parts) else -1, answers=True)
 
 
 def _against(*parts: Any) -> Way:
     way = next(part for part in parts if isinstance(part, Way))
     verb = next((TURNERS[kind] for kind in kinds(parts) if kind in TURNERS), "")
-    return replace(way, sign=-way.sign, verb=verb)
+    return replace(way, sign=-way.sign, verb=verb, answers=True)
 
 
 def _frame(*parts: Any) -> Mark:
@@ -204,10 +207,11 @@ RULES: dict[str, Callable[..., Any]] = {
     "too": _too,
     "not_enough": _not_enough,
     "against": _against,
-    "with": lambda *parts: next(part for part in parts if isinstance(part, Way)),
+    "with": lambda *parts: replace(next(part for part in parts if isinstance(part, Way)), answers=True),
     "up": _way("z", 1),
     "down": _way("z", -1),
     "lower": _way("lower", -1),
+    "drop": _way("drop", -1),
     "forward": _way("x", 1),
     "back": _way("x", -1),
     "outward": _way("out", 1),

@@ -10,7 +10,11 @@ SHORTEST_SLIP = 5  # letters of a word that may hold a letter too many or too fe
 TOKEN = re.compile(r"[a-z]{1,2}\d+|\d+(?:\.\d+)?|\.\d+|[a-z]+|'s|µm|[°%=+&,-]")
 PAUSE = re.compile(r"[;:.!?()…–—]+(?!\d)|-(?!\s*[\d.xyz])|(?<=[a-z]\s)-(?=\s)")  # noqa: RUF001
 MEASURED = "metre|meter|centimetre|centimeter|cm|millimetre|millimeter|mm|inch|foot|degree"
+QUESTION = re.compile(
+    r"\s*(?:is|are|was|were|did|does|has|have|am)\b.*\?\s*$|\s*(?:should|shall|may|can|do|did) (?:i|we)\b"
+)
 CONTRACTIONS = {
+    r",? (?:no|right|yeah|ok|okay|eh|innit)\?\s*$": "",
     r"\blet's\b": "lets",
     r"\bcan't\b|\bcant\b": "cannot",
     r"\bwon't\b|\bwont\b": "will not",
@@ -61,6 +65,8 @@ def singular(noun: str) -> str:
 
 def split(text: str) -> Iterator[str]:
     plain = unicodedata.normalize("NFKC", text).lower()
+    if QUESTION.match(plain):
+        raise ValueError("that is a question")
     plain = re.sub(r"[’′‘`]", "'", plain).replace("−", "-")  # noqa: RUF001
     plain = re.sub(r"[“”]", '"', plain)
     plain = re.sub(r"(\d+)\s*[⁄/]\s*(\d+)", lambda of: f"{int(of[1]) / max(int(of[2]), 1):g}", plain)  # noqa: RUF001

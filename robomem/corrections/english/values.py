@@ -20,6 +20,7 @@ class Way:
     along: bool = False  # an axis; "back" and "out" beside it tell its sign
     named: bool = False  # "y": along it, and about it after "turn"
     verb: str = ""  # what was said to turn
+    answers: bool = False  # a complaint
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,44 @@ def test_politeness_changes_nothing(prefix: str) -> None:
         "anything but left",
         "up unless the cup is full",
         "if you like",
+        "left, no",
+        "left... actually no",
+        "is it left?",
+        "should I go left",
+        "why did you go left",
+        "you went left",
+        "you went left instead of right",
+        "I said right not left",
+        "that's left, I wanted right",
+        "stop going left",
+        "rather not left",
+        "nobody goes left",
+        "the other way",
+        "move 0 cm left",
+        "go up until it touches",
+        "give up",
+        "drop the cup",
     ],
 )
 def test_what_is_not_clear_is_refused(text: str) -> None:
     with pytest.raises(NotUnderstood):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("complaint", "axis", "sign"),
+    [
+        ("you went too far left", "y", -1),
+        ("you've gone left too far", "y", -1),
+        ("over-rotated to the left", "z", -1),
+        ("overshot to the right by 2 cm", "y", 1),
+        ("not far enough to the right", "y", -1),
+        ("not high enough", "z", 1),
+        ("tipped too far forward", "y", -1),
+    ],
+)
+def test_a_complaint_is_answered_the_other_way(complaint: str, axis: str, sign: int) -> None:
+    assert [(at, way) for _, at, way, _ in motions(parse(complaint))] == [(axis, sign)]
 
 
 @pytest.mark.parametrize("text", ["go faster", "squeeze harder", "raise the speed limit to 200 percent", "more force"])
