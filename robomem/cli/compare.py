@@ -26,7 +26,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         lists = list(self.evals.values()) if isinstance(self.evals, dict) else [self.evals]
-        if not lists or not all(isinstance(paths, list) and paths for paths in lists):
+        if not lists or not all(isinstance(paths, list) and paths and _are_texts(paths) for paths in lists):
             raise ValueError(f"evals is {self.evals}, expected folders of robomem eval: evals=[DIR,DIR,...]")
         every = [Path(path).resolve() for paths in lists for path in paths]
         if len(set(every)) < len(every):
@@ -51,11 +51,9 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
             method: median_table({called[path]: rows_in(path) for path in paths}, settings.by_arm)
             for method, paths in settings.methods.items()
         }
-        of_each = {
-            method: [successes_in(path, settings.by_arm) for path in paths]
-            for method, paths in settings.methods.items()
-        }
-        methods = methods_table(of_each) if len(of_each) > 1 else ()
+        by_method = settings.methods if isinstance(settings.evals, dict) else {}
+        of_each = {name: [successes_in(path, settings.by_arm) for path in paths] for name, paths in by_method.items()}
+        methods = methods_table(of_each) if of_each else ()
     except ValueError as error:
         raise BadSetting(str(error)) from None
     table = tuple(row for rows in tables.values() for row in rows)
@@ -99,7 +97,10 @@ def successes_in(path: Path, arm: str) -> dict[str, dict[int, bool]]:
     that its summary counts."""
     episodes: dict[str, dict[int, bool]] = {}
     for line in (path / EPISODES).read_text(encoding="utf-8").splitlines() if (path / EPISODES).exists() else ():
-        result = json.loads(line)
+        try:
+            result = json.loads(line)
+        except ValueError:
+            continue  # torn: the episode was played again
         if result["arm"] == arm:  # a later line is of a later setup
             episodes.setdefault(result["task"], {})[result["seed"]] = bool(result["success"])
     for row in rows_in(path):
@@ -115,6 +116,10 @@ def means_of(table: Any) -> dict[str, dict[str, float]]:
     for row in table:
         means.setdefault(row.run, {})[row.arm] = row.mean
     return means
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _told(of: Any, sign: str = "") -> str:

@@ -54,6 +54,20 @@ def test_methods_are_compared_over_their_seeds(tmp_path: Path, capfd: pytest.Cap
     assert "theirs0/eval" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_one_method_is_rated_too(tmp_path: Path) -> None:
+    ours = [evaluation(tmp_path / f"ours{seed}", won) for seed, won in enumerate((4, 3))]
+    with (tmp_path / "ours0" / "episodes.jsonl").open("a") as log:
+        log.write('{"setup": "torn')
+    assert main(["compare", f"evals={{ours:[{','.join(ours)}]}}", f"out={tmp_path / 'out'}"]) == 0
+    assert [of["method"] for of in summary_of(tmp_path / "out")["methods"]] == ["ours"]
+
+
+@pytest.mark.parametrize("evals", ["[1,2]", "{ours:[1]}", "{ours:[]}", "3", "{ours:x}"])
+def test_what_is_no_list_of_folders_gets_one_line(capfd: pytest.CaptureFixture[str], evals: str) -> None:
+    assert main(["compare", f"evals={evals}"]) == 2
+    assert "expected folders of robomem eval" in capfd.readouterr().err
+
+
 def test_methods_are_not_compared_on_different_episodes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ours, theirs = evaluation(tmp_path / "ours", 3), evaluation(tmp_path / "theirs", 3)
     log = tmp_path / "theirs" / "episodes.jsonl"
