@@ -1,7 +1,8 @@
 """The embedded parser: words to meaning by a grammar, or a refusal that says why.
 
-Every word must have its place in a reading, but for fillers; all readings are taken, and where two of them differ in
-meaning nothing is understood. So it may understand less than a person, but not something else.
+Every word must have its place in a reading, but for fillers and for what is only told between pauses ("it is about to
+spill"). A pause ends a clause where it can; of what is left all readings are taken, and where two of them differ in
+meaning nothing is understood. So it should rather understand less than a person than something else.
 """
 
 from robomem.corrections.chart import TooManyReadings

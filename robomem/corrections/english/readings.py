@@ -13,12 +13,13 @@ from robomem.corrections.english.values import Sentence, distinct
 from robomem.corrections.english.words import UNASKED, Said, paused_once
 from robomem.corrections.record import Meaning
 
-ASKS = """
+COULD_ASK = """
 AS_USER AS_BASE ME VIEW UP DOWN LOWER HIGH LOW DEEP DEEPER SHALLOWER FORWARD BACK LEFT RIGHT CLOCKWISE COUNTER X Y Z
 PLUS MINUS ALONG TOWARD AWAY DISTANCE TOO ENOUGH LITTLE MUCH FAR MORE ANOTHER LESS PERCENT METRE CM MM UM THOU INCH
 FOOT DEGREE RADIAN TURNS HALFWAY LIMIT UNSAID IF WHEN WHENEVER ALWAYS NEVER BEFORE AFTER FIRST STOP WAIT RESUME
 RESTART MEANT WRONG OTHER INSTEAD INSTEADOF REPAIR NO THEN OVERSHOT UNDERSHOT WIDER NARROW ONLYAFTER ONLYTHEN UNTIL
 """
+ASKS = frozenset(COULD_ASK.split())  # kinds of words that could ask for something
 TELLERS = ("SUBJECT", "IT", "THIS", "THE", "A", "MY", "YOUR", "WORD", "ATTRIBUTE", "ONE")
 SPEAKERS = ("i", "we", "she", "he", "they")
 OTHERS = ("she", "he", "they", "because")  # are not asked for anything
@@ -63,7 +64,7 @@ def _is_aside(said: Sequence[Said]) -> bool:
     words = [of.kind for of in said]
     if said[0].word in OTHERS:
         return True
-    if words[0] not in TELLERS or set(words) & set(ASKS.split()):
+    if words[0] not in TELLERS or ASKS & set(words):
         return False
     return words[0] == "SUBJECT" or "BE" in words or not _english().readings(said, "named")
 

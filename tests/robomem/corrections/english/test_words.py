@@ -1,6 +1,10 @@
 """Words as the grammar is given them."""
 
+import re
+from importlib import resources
+
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,3 +118,17 @@ def test_no_filler_hides_a_direction_or_a_refusal() -> None:
     words = {phrase[0] for phrase, (kind, _) in known.items() if len(phrase) == 1 and kind in telling}
     hidden = {" ".join(phrase) for phrase, (kind, _) in known.items() if kind == "FILLER" and words & set(phrase)}
     assert hidden == {"all right", "listen up"}
+
+
+def test_every_phrase_has_one_kind_and_every_kind_its_use() -> None:
+    folder = resources.files("robomem.corrections.english")
+    listed = yaml.load(folder.joinpath("words.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    forms = [form.strip() for groups in listed.values() for group in groups.split(";") for form in group.split(",")]
+    assert sorted(forms) == sorted(set(forms))
+    taken = set(
+        re.findall(r"\b[A-Z_]+\b", re.sub(r"//.*", "", folder.joinpath("grammar.lark").read_text(encoding="utf-8")))
+    )
+    without_rule = {"FILLER", "BECAUSE", "SUBJECT", "BE", "OVER"}  # left out, or turned into others
+    refused = {"UNSAID", "LIMIT"}
+    assert set(listed) - taken == without_rule | refused
+    assert taken - set(listed) == {"NUMBER", "WORD", "_SEP"}
