@@ -1,5 +1,7 @@
 """How much of what people say the grammar understands, on sentences that it was tuned on and on others."""
 
+import sys
+
 import pytest
 
 from robomem.corrections.grammar import NotUnderstood, parse
@@ -7,6 +9,7 @@ from robomem.corrections.record import Meaning
 from tests.robomem.corrections.said import read
 
 AT_LEAST = {"dev": 0.88, "held_out": 0.8}
+AT_MOST_ASTRAY = {"dev": 0, "held_out": 3}  # a wrong axis or sign is worse than a refusal
 
 
 def understood(text: str) -> Meaning | None:
@@ -36,20 +39,18 @@ def rounded(meaning: Meaning | None) -> object:
 
 @pytest.mark.parametrize("file", ["dev", "held_out"])
 def test_most_of_what_people_say_is_understood_exactly(file: str) -> None:
-    said = [(text, meaning) for text, meaning in read(file) if meaning is not None]
-    exact = [rounded(understood(text)) == rounded(meaning) for text, meaning in said]
+    """`-s` shows the figures."""
+    said = [(understood(text), meaning) for text, meaning in read(file) if meaning is not None]
+    exact = sum(rounded(ours) == rounded(theirs) for ours, theirs in said)
+    refused = sum(ours is None for ours, _ in said)
+    astray = sum(ours is not None and directions(ours) != directions(theirs) for ours, theirs in said)
+    sys.stdout.write(
+        f"\n{file}: {exact} of {len(said)} exact ({exact / len(said):.1%}), {refused} refused, "
+        f"{len(said) - exact - refused} misunderstood, {astray} of them about the way\n"
+    )
     assert len(said) >= 300
-    assert sum(exact) / len(exact) >= AT_LEAST[file]
-
-
-def test_what_is_understood_goes_the_right_way() -> None:
-    """On the sentences it was tuned on; a wrong axis or sign is worse than a refusal."""
-    wrong = [
-        text
-        for text, meaning in read("dev")
-        if meaning is not None and (said := understood(text)) is not None and directions(said) != directions(meaning)
-    ]
-    assert not wrong
+    assert exact / len(said) >= AT_LEAST[file]
+    assert astray <= AT_MOST_ASTRAY[file]
 
 
 def test_what_cannot_be_said_in_a_record_is_refused() -> None:
